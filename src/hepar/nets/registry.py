@@ -1,0 +1,39 @@
+"""Network settings to JSON and back, by a fixed table: a model folder can name nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any, Protocol
+
+from hepar.errors import BadModel
+from hepar.nets.cdnn_alex import CdnnAlex
+from hepar.nets.cdnn_resnet18 import CdnnResnet18
+from hepar.nets.cdnn_squeeze import CdnnSqueeze
+from hepar.nets.encoder_decoder import EncoderDecoder
+
+
+class NetworkSettings(Protocol):
+    """A frozen dataclass that can build its network."""
+
+    def build(self, seed: int = 0) -> EncoderDecoder: ...
+
+
+NETWORKS: dict[str, Any] = {kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze)}
+
+
+def network_to_json(network: NetworkSettings) -> dict[str, Any]:
+    """{"network": class name, setting: value, ...}"""
+    return {"network": type(network).__name__, **asdict(network)}  # type: ignore[call-overload]
+
+
+def network_from_json(row: dict[str, Any]) -> NetworkSettings:
+    """Raises BadModel for an unknown network or setting."""
+    name = row.get("network")
+    if name not in NETWORKS:
+        raise BadModel(f"network {name!r} is unknown; this version of hepar knows {', '.join(sorted(NETWORKS))}")
+    settings = {key: value for key, value in row.items() if key != "network"}
+    unknown = settings.keys() - {field.name for field in fields(NETWORKS[name])}
+    if unknown:
+        raise BadModel(f"network {name} has no setting {sorted(unknown)}; update hepar")
+    made: NetworkSettings = NETWORKS[name](**settings)
+    return made
