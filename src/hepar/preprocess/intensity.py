@@ -167,12 +167,13 @@ def _matlab_table(counts: NDArray[np.int64]) -> Bytes:
     MATLAB takes, for each grey k, the first of 64 levels j whose error
     (j+1)N/64 - C_k + tol_k is least among those not below -N sqrt(eps), where
     tol_k is half of k's own count (0 at both ends). That is the smallest j
-    with 64 C_k - 64 tol_k <= (j+1) N + slack; the slack is 0 below 2^20 pixels.
+    with 64 C_k - 64 tol_k <= (j+1) N; both sides are multiples of 32 or N, so
+    the sqrt(eps) cannot matter below 2^25 pixels.
     """
     pixels = int(counts.sum())
     own = counts.copy()
     own[[0, -1]] = 0
-    reached = 64 * np.cumsum(counts) - 32 * own - (pixels >> 20)
+    reached = 64 * np.cumsum(counts) - 32 * own
     level = np.maximum(-(-reached // pixels) - 1, 0)
     top = LEVELS - 1
     return np.asarray((2 * 255 * level + top) // (2 * top), dtype=np.uint8)
@@ -190,7 +191,8 @@ def _cv2_table(counts: NDArray[np.int64]) -> Bytes:
         return np.arange(GREYS, dtype=np.uint8)
     above = np.cumsum(counts) - counts[first]
     # OpenCV multiplies in float32 and rounds half to even.
-    return np.rint(np.maximum(above, 0).astype(np.float32) * np.float32(255.0 / rest)).astype(np.uint8)
+    scaled = np.maximum(above, 0).astype(np.float32) * np.float32(255.0 / rest)
+    return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
 def _largest_region(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
