@@ -1,0 +1,192 @@
+"""Files to Volume and LabelMap, and back.
+
+    ct = read("ct.nii.gz")              # or a .mha, .nrrd, DICOM folder or .zip
+    truth = read_labels("label.nii.gz")
+    write(labels, "found.nii.gz")       # lies exactly on the scan in any viewer
+    for scan in find_scans("study"):    # what a path holds, read when asked
+        scan.read()
+
+A format is one file with `read_stored(path) -> Stored` and one line in
+`FORMATS`. Libraries are imported when a format is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hepar.errors import BadInput
+from hepar.volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    from hepar.io.dicom_series import Series
+    from hepar.io.stored import Stored
+
+__all__ = ["FORMATS", "Scan", "find_scans", "read", "read_labels", "write", "write_volume"]
+
+# Module of hepar.io: the suffixes it reads.
+FORMATS = {
+    "nifti": (".nii", ".nii.gz"),
+    "itk": (".mha", ".mhd", ".nrrd", ".nhdr"),
+}
+WRITTEN = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan that a path holds. `id` names it among the others, `name` for people, `read` reads it."""
+
+    id: str
+    read: Callable[[], Volume]
+    name: str
+
+
+def read(path: str | Path) -> Volume:
+    """The CT at `path`: a volume file, or a folder or .zip that holds one scan.
+
+    int16 where the file's Hounsfield units are whole, else float32; array axes
+    as the file has them. Raises BadInput for no scan, several, or a bad one.
+    """
+    scans = find_scans(path)
+    if len(scans) > 1:
+        raise BadInput(
+            f"found {len(scans)} scans in '{Path(path).name}': {', '.join(s.name for s in scans)}; expected one. "
+            "Pass one of them, or go through `find_scans`"
+        )
+    return scans[0].read()
+
+
+def read_labels(path: str | Path) -> LabelMap:
+    """The label map in a volume file, 0 background, 1 liver, 2 tumour; whole numbers kept as floats are fine.
+
+    Raises BadInput for other values and bad files.
+    """
+    path = Path(path)
+    return _stored(path).as_labels(path.name)
+
+
+def write(labels: LabelMap, path: str | Path) -> None:
+    """Write labels as uint8 .nii or .nii.gz, whole or not at all; parent folders are made.
+
+    Raises BadInput for another suffix, OutputError where it cannot be written.
+    """
+    from hepar.io.nifti import write_voxels
+
+    write_voxels(labels.labels, labels.geometry, _nifti(path))
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a CT as int16 or float32 .nii or .nii.gz, as `write` does labels."""
+    from hepar.io.nifti import write_voxels
+
+    write_voxels(volume.values, volume.geometry, _nifti(path))
+
+
+def find_scans(path: str | Path) -> list[Scan]:
+    """Every CT at `path`, never empty; voxels are read when a scan's `read` is called.
+
+    A volume file is one scan. A folder holds its volume files and, in all its
+    subfolders, DICOM series; a .zip holds DICOM series. Label maps in a folder
+    are not told apart by their names: `read` refuses them.
+
+    Raises BadInput where nothing is found.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadInput(f"there is no file or folder '{path.name}'; check the path")
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if _format(p) and p.is_file() and not p.name.startswith("."))
+        scans = _series_scans(path) + [_file_scan(p) for p in files]
+    elif path.suffix.lower() == ".zip":
+        scans = _series_scans(path)
+    elif _format(path):
+        return [_file_scan(path)]
+    else:
+        raise _unknown(path)
+    if not scans:
+        raise BadInput(f"no CT found in '{path.name}'; expected DICOM CT slices or {_suffixes()} files")
+    return _with_unique_ids(scans)
+
+
+def _file_scan(path: Path) -> Scan:
+    return Scan(_stem(path), partial(_read_file, path), path.name)
+
+
+def _read_file(path: Path) -> Volume:
+    return _stored(path).as_volume(path.name)
+
+
+def _stored(path: Path) -> Stored:
+    if not path.is_file():
+        raise BadInput(f"there is no file '{path.name}'; check the path")
+    name = _format(path)
+    if name is None:
+        raise _unknown(path)
+    found: Stored = import_module(f"hepar.io.{name}").read_stored(path)
+    return found
+
+
+def _series_scans(path: Path) -> list[Scan]:
+    from hepar.io.dicom_series import find_series
+
+    series = find_series(path)
+    root = _stem(path) if path.is_file() else path.resolve().name
+    if len(series) == 1:
+        return [Scan(root, partial(_read_series, series[0]), series[0].name)]
+    homes = ["_".join(s.folder) or root for s in series]
+    return [
+        Scan(
+            home if homes.count(home) == 1 else f"{home}_series{one.number if one.number is not None else place}",
+            partial(_read_series, one),
+            one.name,
+        )
+        for place, (home, one) in enumerate(zip(homes, series, strict=True), start=1)
+    ]
+
+
+def _read_series(series: Series) -> Volume:
+    from hepar.io.dicom import read_stored
+
+    return read_stored(series).as_volume(series.name)
+
+
+def _with_unique_ids(scans: list[Scan]) -> list[Scan]:
+    unique: dict[str, Scan] = {}
+    for scan in scans:
+        id, again = scan.id, 2
+        while id in unique:
+            id, again = f"{scan.id}_{again}", again + 1
+        unique[id] = Scan(id, scan.read, scan.name)
+    return list(unique.values())
+
+
+def _format(path: Path) -> str | None:
+    lower = path.name.lower()
+    return next((name for name, suffixes in FORMATS.items() if lower.endswith(suffixes)), None)
+
+
+def _stem(path: Path) -> str:
+    known = [s for suffixes in FORMATS.values() for s in suffixes] + [".zip"]
+    longest = max((s for s in known if path.name.lower().endswith(s)), key=len, default="")
+    return path.name[: len(path.name) - len(longest)]
+
+
+def _suffixes() -> str:
+    return ", ".join(s for suffixes in FORMATS.values() for s in suffixes)
+
+
+def _unknown(path: Path) -> BadInput:
+    return BadInput(
+        f"'{path.name}' is of a kind that hepar does not read; expected {_suffixes()}, or a folder or .zip of DICOM"
+    )
+
+
+def _nifti(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.name.lower().endswith(WRITTEN):
+        raise BadInput(f"'{path.name}' cannot be written; expected a name that ends in .nii or .nii.gz")
+    return path
