@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from hepar import files
 from hepar.errors import BadInput
 from hepar.volume import LabelMap, Volume
 
@@ -98,12 +99,24 @@ def inner_split(burden: dict[str, float], share: float, seed: int) -> Fold:
 
 def save_folds(folds: Sequence[Fold], path: Path) -> None:
     rows = [{"train": list(f.train), "test": list(f.test)} for f in folds]
-    path.write_text(json.dumps(rows, indent=1) + "\n")
+    files.write_json(path, rows)
 
 
 def load_folds(path: Path) -> list[Fold]:
     """Raises BadInput when the file is not a list of {"train": [...], "test": [...]}."""
     try:
-        return [Fold(tuple(row["train"]), tuple(row["test"])) for row in json.loads(path.read_text())]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path.name} is not a fold file: {error}") from error
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path.name} cannot be read as a fold file: {error.strerror}") from error
+    except ValueError:
+        rows = None
+    if not (isinstance(rows, list) and all(_is_fold(row) for row in rows)):
+        raise BadInput(f'{path.name} is not a list of {{"train": [...], "test": [...]}}; make it with save_folds')
+    return [Fold(tuple(row["train"]), tuple(row["test"])) for row in rows]
+
+
+def _is_fold(row: object) -> bool:
+    if not isinstance(row, dict):
+        return False
+    sides = (row.get("train"), row.get("test"))
+    return all(isinstance(side, list) and all(isinstance(patient, str) for patient in side) for side in sides)

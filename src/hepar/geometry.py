@@ -99,7 +99,7 @@ class Geometry:
     def index_of(self, position_mm: NDArray[Any] | Triple) -> NDArray[np.float64]:
         """Fractional voxel index (z, y, x) of LPS positions (..., 3) in mm."""
         offset = np.asarray(position_mm, dtype=np.float64) - self.affine[:3, 3]
-        return np.asarray(np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0])
+        return np.asarray(offset @ np.linalg.inv(self.affine[:3, :3]).T)
 
     def same_grid(self, other: Geometry, tolerance_mm: float = 0.01) -> bool:
         """True when shapes agree and no corner voxel lies further away than `tolerance_mm`.

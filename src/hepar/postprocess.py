@@ -82,7 +82,9 @@ class DropSmallTumours:
         if box is None:
             return found
         parts, _ = label(found.tumour[box])
-        small = np.bincount(parts.ravel()) * found.geometry.voxel_volume_mm3 / 1000 < self.min_ml
+        volumes_ml = np.bincount(parts.ravel()) * found.geometry.voxel_volume_mm3 / 1000
+        # A tumour of exactly min_ml stays, whatever a header's float32 spacing makes of it.
+        small = volumes_ml < self.min_ml * (1 - 1e-6)
         small[0] = False
         labels = found.labels.copy()
         labels[box][small[parts]] = LIVER

@@ -52,11 +52,13 @@ class SummaryRow:
 def case_id(name: str) -> str:
     """The case a label file belongs to: its name without ending and known prefixes and suffixes."""
     stem = next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
+    shorter = stem
     for prefix in PREFIXES:
-        stem = stem.removeprefix(prefix) or stem
+        shorter = shorter.removeprefix(prefix) or shorter
     for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix) or stem
-    return stem
+        shorter = shorter.removesuffix(suffix) or shorter
+    # Tools add to each other's names: ircad01_ct becomes ircad01_ct_seg.
+    return stem if shorter == stem else case_id(shorter)
 
 
 def evaluate_folder(truth: Path, found: Path, labels: LabelStatus = "full") -> list[CaseScores]:
