@@ -34,7 +34,9 @@ def paint_liver(
     gallbladder = ellipsoid(p, (-44, -46, -40), (15, 18, 28), 35)
     canvas.fill(p, gallbladder, np.where(gallbladder > -2, 55, 8), margin_mm=0.5)
     level = shapes.liver(p) + smooth_field(rng, (14, 16, 18), p.x.shape, 1.6)
-    room = canvas.free[p.box]
+    # The right kidney lies behind the liver, not in it: its bed reaches back to the wall.
+    bed = ellipsoid(p, (-48, 92, -50), (42, 52, 68))
+    room = canvas.free[p.box] & (bed > 0)
     # The level that encloses the wished volume: the liver fills the room under dome and ribs, as real ones do.
     wished = min(int(volume_ml / canvas.voxel_ml), int(np.count_nonzero(room)) - 1)
     cut = np.partition(level[room], wished)[wished]
