@@ -47,8 +47,9 @@ def test_islands_go_with_the_tumour_in_them():
     labels = liver()
     labels[2, 5, 6] = TUMOUR
     expected = labels.copy()
-    labels[1:3, 16:18, 20:23] = LIVER
-    labels[1, 16, 21] = TUMOUR
+    # One island before the liver in array order and one behind it.
+    labels[0, 0:2, 20:23] = labels[5, 16:18, 20:23] = LIVER
+    labels[5, 16, 21] = TUMOUR
     assert np.array_equal(clean(KeepLargestLiver(), labels), expected)
 
 
