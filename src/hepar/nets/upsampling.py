@@ -33,7 +33,10 @@ class BilinearUpsampling(nn.Module):
             self.register_buffer("weight", kernel)
 
     def forward(self, scores: Tensor) -> Tensor:
-        return F.conv_transpose2d(scores, self.weight, stride=self.factor, groups=self.weight.shape[0])
+        # In bf16 the backward pass of this grouped convolution corrupted memory on a CPU with AMX (torch 2.13);
+        # it is a sliver of the work, and interpolation deserves full precision anyway.
+        with torch.autocast(scores.device.type, enabled=False):
+            return F.conv_transpose2d(scores.float(), self.weight, stride=self.factor, groups=self.weight.shape[0])
 
 
 def bilinear_kernel(factor: int) -> Tensor:

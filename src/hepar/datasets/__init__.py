@@ -1,0 +1,33 @@
+"""Data sets: one file each, which says whether a folder is of its kind and lists its cases.
+
+A file exports `recognises(root) -> bool` and `cases(root) -> list[Case]`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+from hepar.cases import Case
+from hepar.errors import BadInput
+
+
+def names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def open_cases(root: Path | str) -> list[Case]:
+    """All labelled cases below `root`, whichever data set it is.
+
+    Raises BadInput when no data set recognises the folder.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise BadInput(f"{folder.name} is not a folder; give the folder of a data set")
+    for name in names():
+        module = import_module(f"{__name__}.{name}")
+        if hasattr(module, "recognises") and module.recognises(folder):
+            found: list[Case] = module.cases(folder)
+            return found
+    raise BadInput(f"{folder.name} is not a data set hepar knows; it knows {', '.join(names())}")

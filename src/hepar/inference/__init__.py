@@ -1,0 +1,34 @@
+"""From a scan and a trained model to labels on the scan's own grid, in bounded memory, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hepar.inference.model import Model, ModelCard, load_segmenter, open_model, save_model, shipped_model
+from hepar.inference.segmenter import Pipeline, Predictor, SlabSegmenter
+from hepar.volume import LabelMap, Volume
+
+__all__ = [
+    "Model",
+    "ModelCard",
+    "Pipeline",
+    "Predictor",
+    "SlabSegmenter",
+    "load_segmenter",
+    "open_model",
+    "save_model",
+    "segment",
+    "shipped_model",
+]
+
+
+def segment(ct: Volume | Path | str, model: Path | str | None = None, device: str = "auto") -> LabelMap:
+    """Liver and tumours of one scan: 0 background, 1 liver, 2 tumour, on the scan's exact grid.
+
+    `ct` is a Volume or anything `hepar.read` reads; `model` a model folder
+    (default: the shipped model). Raises BadInput or BadModel.
+    """
+    from hepar.io import read
+
+    volume = ct if isinstance(ct, Volume) else read(ct)
+    return load_segmenter(model, device).segment(volume)

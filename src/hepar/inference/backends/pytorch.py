@@ -1,0 +1,61 @@
+"""PyTorch, for networks that were not exported. Needs torch (`pip install hepar[train]`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepar.errors import BadInput, BadModel, MissingExtra
+from hepar.inference.segmenter import Predictor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def torch_predictor(network: nn.Module, device: str = "cpu") -> Predictor:
+    """A function from float32 (batch, 1, y, x) to logits (batch, 3, y, x)."""
+    import torch
+
+    network = network.to(device).eval()
+
+    def predict(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = network(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+        return logits
+
+    return predict
+
+
+def load_network(settings: dict[str, Any], weights: Path) -> nn.Module:
+    """Rebuild a network from its JSON settings and a safetensors file.
+
+    Raises MissingExtra without torch, BadModel when settings and weights disagree.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from hepar.nets.registry import network_from_json
+    except ImportError as error:
+        raise MissingExtra("this model runs on PyTorch; install it with `pip install hepar[train]`") from error
+    network = network_from_json(settings).build(seed=0)
+    try:
+        network.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise BadModel(f"{weights.name} does not fit the network in the model's settings: {error}") from error
+    return network
+
+
+def pick_device(wanted: str) -> str:
+    """`auto` becomes cuda, mps or cpu, in this order; raises BadInput when `wanted` is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, has in there.items() if has)
+    if not there.get(wanted.split(":", maxsplit=1)[0], False):
+        raise BadInput(f"device {wanted} is not on this machine; use --device cpu or auto")
+    return wanted

@@ -1,0 +1,124 @@
+"""A model is a folder: weights, the steps around them, and a card. Loading runs no code from it.
+
+model.json          settings, hashes, card
+model.onnx          for OpenVINO (no torch), or
+weights.safetensors for PyTorch
+WEIGHTS_LICENSE.txt terms of the weights, which may be narrower than the code's
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from hepar import postprocess
+from hepar.errors import BadInput, BadModel
+from hepar.files import write_json
+from hepar.inference.segmenter import Pipeline, SlabSegmenter
+from hepar.preprocess.intensity import steps_from_json, steps_to_json
+from hepar.preprocess.spatial import InPlaneGrid
+
+FORMAT = 1
+SHIPPED = "liver_tumour_small"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a user must know of a model; every figure names its run folder."""
+
+    name: str
+    description: str
+    licence: str
+    trained_on: str
+    limits: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder, checked: the weights' SHA-256 is the one in `model.json`."""
+
+    folder: Path
+    card: ModelCard
+    pipeline: Pipeline
+    kind: Literal["onnx", "torch"]
+    weights: Path
+    sha256: str
+    network: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Name and hash: what a result records as its origin."""
+        return f"{self.card.name}@{self.sha256[:12]}"
+
+
+def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path, network: dict[str, Any]) -> Model:
+    """Write `model.json` beside `weights`, which already lies in `folder`."""
+    facts = {
+        "format": FORMAT,
+        "kind": "onnx" if weights.suffix == ".onnx" else "torch",
+        "weights": weights.name,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "network": network,
+        "prepare": steps_to_json(pipeline.prepare),
+        "grid": asdict(pipeline.grid),
+        "clean": postprocess.steps_to_json(pipeline.clean),
+        "card": asdict(card),
+    }
+    write_json(folder / "model.json", facts)
+    return open_model(folder)
+
+
+def open_model(folder: Path | str | None = None) -> Model:
+    """The model in `folder`; the shipped one when None.
+
+    Raises BadModel when the folder is not a model folder, or its weights were changed or damaged.
+    """
+    where = shipped_model() if folder is None else Path(folder)
+    settings = where / "model.json"
+    if not settings.is_file():
+        raise BadModel(f"{where.name} holds no model.json; give a model folder made by `hepar train` or `hepar export`")
+    try:
+        facts = json.loads(settings.read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise BadModel(f"{where.name} has model format {facts['format']}, this hepar reads {FORMAT}; update hepar")
+        # Only a bare name: a model folder must not point at files elsewhere.
+        weights = where / Path(facts["weights"]).name
+        pipeline = Pipeline(
+            steps_from_json(facts["prepare"]), InPlaneGrid(**facts["grid"]), postprocess.steps_from_json(facts["clean"])
+        )
+        card, kind = ModelCard(**facts["card"]), facts["kind"]
+        sha256, network = facts["sha256"], facts["network"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadModel(f"{where.name}/model.json is damaged ({error}); fetch or export the model again") from error
+    if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != sha256:
+        raise BadModel(
+            f"{where.name}/{weights.name} is missing or not the file that model.json describes; fetch the model again"
+        )
+    return Model(where, card, pipeline, kind, weights, sha256, network)
+
+
+def load_segmenter(model: Model | Path | str | None = None, device: str = "auto") -> SlabSegmenter:
+    """A segmenter from a model folder; the shipped model when None."""
+    opened = model if isinstance(model, Model) else open_model(model)
+    if opened.kind == "onnx":
+        from hepar.inference.backends.openvino import openvino_predictor
+
+        if device not in ("auto", "cpu"):
+            raise BadInput(f"the model {opened.card.name} runs on the CPU by OpenVINO; use --device cpu or auto")
+        predict = openvino_predictor(opened.weights)
+    else:
+        from hepar.inference.backends.pytorch import load_network, pick_device, torch_predictor
+
+        network = load_network(opened.network, opened.weights)
+        predict = torch_predictor(network, pick_device(device))
+    return SlabSegmenter(predict, opened.pipeline, opened.id)
+
+
+def shipped_model() -> Path:
+    """The folder of the model inside the package."""
+    return Path(str(resources.files("hepar"))) / "models" / SHIPPED

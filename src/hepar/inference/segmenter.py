@@ -1,0 +1,72 @@
+"""A whole volume through a slice network, slab by slab.
+
+The grid changes in two places only: the array is turned to the axial view
+(no interpolation, undone exactly), and each slab is resampled in plane to the
+network's pixels and its logits back to the scan's, before the argmax.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepar.postprocess import Clean
+from hepar.preprocess.intensity import Step
+from hepar.preprocess.spatial import InPlaneGrid
+from hepar.volume import LabelMap, Volume
+
+# float32 (batch, 1, y, x) grey values 0..255 to float32 logits (batch, 3, y, x)
+Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What stands around a network: steps before, pixels it works on, steps after."""
+
+    prepare: tuple[Step, ...]
+    grid: InPlaneGrid
+    clean: tuple[Clean, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SlabSegmenter:
+    """A trained slice network that keeps the scan's grid.
+
+    Beside the scan and its labels, memory holds `slab` slices of logits only,
+    whatever the number of slices.
+    """
+
+    predict: Predictor
+    pipeline: Pipeline
+    name: str
+    slab: int = 8
+
+    def segment(self, ct: Volume, progress: Progress | None = None) -> LabelMap:
+        """Labels on the exact grid of `ct`; `progress(slices done, slices in all)`."""
+        turn = ct.geometry.axial()
+        axial = ct.axial()
+        count = axial.geometry.shape[0]
+        labels = np.zeros(axial.geometry.shape, dtype=np.uint8)
+        plan = self.pipeline.grid.plan(axial.geometry)
+        for start in range(0, count, self.slab):
+            slab = axial.slab(start, min(start + self.slab, count))
+            for step in self.pipeline.prepare:
+                slab = step(slab)
+            logits = self.predict(self._full(plan.to_net(slab.values.astype(np.float32)))[:, None])
+            slices = slab.values.shape[0]
+            labels[start : start + slices] = plan.to_scan(logits[:slices]).argmax(axis=1)
+            if progress:
+                progress(start + slices, count)
+        found = LabelMap(labels, axial.geometry)
+        for step in self.pipeline.clean:
+            found = step(found)
+        return LabelMap(np.ascontiguousarray(turn.undo(found.labels)), ct.geometry)
+
+    def _full(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pad the last slab with empty slices: engines compile once for one shape."""
+        missing = self.slab - len(batch)
+        return np.pad(batch, ((0, missing), (0, 0), (0, 0))) if missing else batch

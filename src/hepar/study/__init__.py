@@ -1,0 +1,1 @@
+"""Studies: many trainings under one protocol, and their tables."""

@@ -1,0 +1,165 @@
+"""A published network with its preparation, recipe and cleaning: one value, one method."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import hepar
+from hepar.cases import Case, Fold, inner_split
+from hepar.errors import BadInput, BadModel
+from hepar.files import write_json
+from hepar.inference import ModelCard, Pipeline, SlabSegmenter, load_segmenter, save_model
+from hepar.nets.registry import NetworkSettings, network_to_json
+from hepar.nets.weights import WeightsReport, load_encoder_weights
+from hepar.postprocess import Clean
+from hepar.preprocess.intensity import Step, steps_to_json
+from hepar.preprocess.spatial import InPlaneGrid
+from hepar.training.loop import Listener, fit
+from hepar.training.recipe import PRACTICAL, Recipe
+from hepar.training.store import SliceStore, load_slices
+
+DATA_LICENCE = "the terms of the training data apply to these weights"
+
+
+@dataclass(frozen=True)
+class DeepMethod:
+    """A slice network and everything around it.
+
+    `encoder_weights`: "imagenet", "none", or the path of a weights file.
+    """
+
+    network: NetworkSettings
+    prepare: tuple[Step, ...]
+    grid: InPlaneGrid = field(default_factory=lambda: InPlaneGrid(matrix=512))
+    recipe: Recipe = PRACTICAL
+    clean: tuple[Clean, ...] = ()
+    encoder_weights: str = "imagenet"
+
+    def train(self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None) -> SlabSegmenter:
+        """Train on `cases`; `folder` receives run.json, history.json, checkpoint.safetensors and model/.
+
+        Called again on the same folder it goes on after the last finished
+        epoch. Raises BadInput when the folder holds another training.
+        """
+        started = time.monotonic()
+        network = self.network.build(seed=self.recipe.seed)
+        report = load_encoder_weights(network, weights_source(self.encoder_weights))
+        run = self._facts(cases, report)
+        _claim(folder, run)
+        store = load_slices(cases, self.prepare, self.grid)
+        split = inner_split(store.burden(), self.recipe.validation_share, self.recipe.seed)
+        held_back = store.of_patients(split.test) if split.test else None
+        state = fit(network, store.of_patients(split.train), held_back, self.recipe, folder, listen)
+        minutes = (time.monotonic() - started) / 60
+        write_json(folder / "history.json", state.history)
+        done = {
+            "finished": True,
+            "inner_validation_patients": list(split.test),
+            "slices": _slice_counts(store, split),
+            "updates": state.update,
+            "minutes_training": round(sum(row["seconds"] for row in state.history) / 60, 2),
+            "minutes_last_start": round(minutes, 2),
+        }
+        write_json(folder / "run.json", run | done)
+        self._save(network, cases, folder)
+        return self.load(folder)
+
+    def load(self, folder: Path) -> SlabSegmenter:
+        """The segmenter that an earlier `train` left in `folder`."""
+        return load_segmenter(folder / "model")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "network": network_to_json(self.network),
+            "prepare": steps_to_json(self.prepare),
+            "grid": asdict(self.grid),
+            "recipe": asdict(self.recipe),
+            "clean": [repr(step) for step in self.clean],
+            # Only the file's name: a path would tell where on whose machine it lay.
+            "encoder_weights": Path(self.encoder_weights).name,
+        }
+
+    def _facts(self, cases: Sequence[Case], report: WeightsReport) -> dict[str, Any]:
+        return {
+            "method": self.to_json(),
+            "encoder": {"source": report.source, "fresh": list(report.fresh), "note": report.note},
+            "seed": self.recipe.seed,
+            "training_patients": sorted({case.patient for case in cases}),
+            "training_cases": sorted(case.id for case in cases),
+            "evidence": sorted({case.evidence for case in cases}),
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+    def _save(self, network: nn.Module, cases: Sequence[Case], folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        (folder / "model").mkdir(exist_ok=True)
+        weights = folder / "model" / "weights.safetensors"
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, weights)
+        patients = {case.patient for case in cases if case.evidence == "real"}
+        card = ModelCard(
+            name=folder.name,
+            description=f"{type(self.network).__name__} trained by hepar",
+            licence=DATA_LICENCE,
+            trained_on=f"{len(patients)} real patients, listed in run.json",
+            limits=hepar.DISCLAIMER,
+        )
+        save_model(folder / "model", card, Pipeline(self.prepare, self.grid, self.clean), weights,
+                   network_to_json(self.network))  # fmt: skip
+
+
+def weights_source(name: str) -> str | Path:
+    """`imagenet` and `none` are words, anything else is a file. Raises BadModel when it is not there."""
+    if name in ("imagenet", "none"):
+        return name
+    if not Path(name).is_file():
+        raise BadModel(f"encoder weights {Path(name).name} are not a file; give 'imagenet', 'none' or a weights file")
+    return Path(name)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    names = ("torch", "numpy", "scipy", "hepar")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def command_line() -> str:
+    """The command as typed, with absolute paths cut down to their names."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
+
+
+def _claim(folder: Path, run: dict[str, Any]) -> None:
+    """Make `folder` the home of this training; refuse when it is that of another."""
+    import json
+
+    path = folder / "run.json"
+    if path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        same = all(earlier.get(key) == run[key] for key in ("method", "training_cases", "seed"))
+        if not same:
+            raise BadInput(f"{folder.name} holds another training (other settings or cases); choose a new folder")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, run | {"finished": False})
+
+
+def _slice_counts(store: SliceStore, split: Fold) -> dict[str, int]:
+    train = store.of_patients(split.train)
+    return {
+        "training": len(train),
+        "training_with_liver": int(train.has(1).sum()),
+        "training_with_tumour": int((train.has(2) & ~train.union).sum()),
+        "training_liver_union": int(train.union.sum()),
+        "inner_validation": len(store) - len(train),
+    }

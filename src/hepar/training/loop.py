@@ -1,0 +1,166 @@
+"""The training loop: deterministic by seed, resumable at every finished epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hepar.errors import BadInput
+from hepar.training.augmentation import augment
+from hepar.training.checkpoint import TrainingState, load_state, save_state
+from hepar.training.losses import LOSSES
+from hepar.training.recipe import Recipe
+from hepar.training.sampling import epoch_order, gather
+from hepar.training.store import SliceStore
+from hepar.training.validation import validate
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a listener hears while training; `seconds_left` is an estimate for all remaining epochs."""
+
+    epoch: int
+    epochs: int
+    share_of_epoch: float
+    loss: float
+    seconds_left: float
+    validation: dict[str, float]
+
+
+Listener = Callable[[Tick], None]
+
+
+def fit(
+    network: nn.Module, store: SliceStore, held_back: SliceStore | None, recipe: Recipe, folder: Path, listen: Listener
+) -> TrainingState:
+    """Train `network` in place; afterwards it holds the averaged weights if `recipe.ema` is set.
+
+    After each epoch the whole state goes to `folder/checkpoint.safetensors`; a
+    second call continues there, bit for bit as an unbroken run (same machine,
+    same versions).
+    """
+    used = store.part(store.has(1)) if recipe.slices == "any_label" else store
+    if not len(used):
+        raise BadInput("no training slice shows liver; check the labels or train with slices='all'")
+    state = TrainingState(network, make_optimizer(network, recipe), {}, [])
+    path = folder / "checkpoint.safetensors"
+    if path.exists():
+        load_state(state, path)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    while state.epoch < recipe.epochs:
+        _one_epoch(state, used, held_back, recipe, listen)
+        save_state(state, path)
+    _use_average(state)
+    return state
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Weight decay acts on weights (kernels), not on biases and normalisation, as in MATLAB."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate)
+
+
+def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Tensor, recipe: Recipe) -> float:
+    """One optimiser step on one batch, accumulated over micro-batches; gives the batch's mean loss."""
+    state.optimizer.zero_grad(set_to_none=True)
+    loss_of, total = LOSSES[recipe.loss], 0.0
+    for start in range(0, len(images), recipe.micro_batch):
+        part = slice(start, start + recipe.micro_batch)
+        x = images[part].contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            logits = state.network(x)
+        loss = loss_of(logits, labels[part], union[part]) * (len(x) / len(images))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    state.optimizer.step()
+    state.update += 1
+    _average(state, recipe.ema)
+    return total
+
+
+def _one_epoch(
+    state: TrainingState, store: SliceStore, held_back: SliceStore | None, recipe: Recipe, listen: Listener
+) -> None:
+    # Every epoch starts from its own generator: nothing random needs to be saved to resume.
+    rng = np.random.default_rng([recipe.seed, state.epoch])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    order = epoch_order(store, recipe, rng)
+    steps = max(1, -(-len(order) // recipe.batch))
+    started, losses, epoch = time.monotonic(), [], state.epoch
+    state.network.train()
+    # Dropout draws from the global generator; it is forked so that callers keep theirs.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        for step in range(steps):
+            chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+            images, labels, union = gather(store, chosen, recipe.patch, rng)
+            if recipe.augmentation:
+                images, labels = augment(images, labels, recipe.augmentation, generator)
+            lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            losses.append(update_once(state, images, labels, union, recipe))
+            spent = (time.monotonic() - started) / (step + 1) * steps
+            left = spent * (recipe.epochs - epoch - (step + 1) / steps)
+            listen(Tick(epoch, recipe.epochs, (step + 1) / steps, float(np.mean(losses)), left, {}))
+    row = {"epoch": epoch + 1, "updates": state.update, "loss": float(np.mean(losses)), "learning_rate": lr}
+    if held_back is not None and len(held_back) and _validates(epoch, recipe):
+        with averaged_weights(state):
+            row |= validate(state.network, held_back, recipe.precision)
+    row["seconds"] = round(time.monotonic() - started, 2)
+    state.history.append(row)
+    found = {k: v for k, v in row.items() if k.startswith("dice")}
+    listen(Tick(epoch, recipe.epochs, 1.0, row["loss"], row["seconds"] * (recipe.epochs - epoch - 1), found))
+
+
+def _validates(epoch: int, recipe: Recipe) -> bool:
+    return (epoch + 1) % recipe.validate_every == 0 or epoch + 1 == recipe.epochs
+
+
+def _average(state: TrainingState, decay: float) -> None:
+    if not decay:
+        return
+    current = state.network.state_dict()
+    if not state.ema:
+        state.ema = {k: v.detach().clone() for k, v in current.items()}
+        return
+    # The first averages would remember the start for too long: ramp the decay up.
+    rate = min(decay, (1 + state.update) / (10 + state.update))
+    for name, mean in state.ema.items():
+        if mean.is_floating_point():
+            mean.lerp_(current[name].detach(), 1 - rate)
+        else:
+            mean.copy_(current[name])
+
+
+class averaged_weights:  # noqa: N801 (reads as a context manager)
+    """Inside the block the network holds the averaged weights, if there are any."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self.state = state
+        self.own = {k: v.detach().clone() for k, v in state.network.state_dict().items()} if state.ema else {}
+
+    def __enter__(self) -> None:
+        _use_average(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        if self.own:
+            self.state.network.load_state_dict(self.own)
+
+
+def _use_average(state: TrainingState) -> None:
+    if state.ema:
+        state.network.load_state_dict(state.ema)

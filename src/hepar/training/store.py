@@ -1,0 +1,91 @@
+"""Prepared training slices in memory: 8-bit images and labels on the network's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepar.cases import Case
+from hepar.errors import BadInput
+from hepar.preprocess.intensity import Step
+from hepar.preprocess.spatial import InPlaneGrid
+from hepar.volume import LIVER, TUMOUR
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceStore:
+    """Slices of many patients.
+
+    `images` and `labels` hold one uint8 (y, x) array a slice, sizes may differ
+    between patients. The other arrays have one entry a slice.
+    """
+
+    images: list[NDArray[np.uint8]]
+    labels: list[NDArray[np.uint8]]
+    patients: NDArray[np.str_]
+    cases: NDArray[np.str_]
+    union: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def has(self, label: int) -> NDArray[np.bool_]:
+        """Slices that show at least one pixel of `label` or above."""
+        return np.array([bool((labels >= label).any()) for labels in self.labels], dtype=bool)
+
+    def burden(self) -> dict[str, float]:
+        """Tumour pixels per liver pixel of each patient, over fully labelled slices."""
+        shares = {}
+        for patient in np.unique(self.patients):
+            mine = np.flatnonzero((self.patients == patient) & ~self.union)
+            liver = sum(int((self.labels[i] >= LIVER).sum()) for i in mine)
+            tumour = sum(int((self.labels[i] == TUMOUR).sum()) for i in mine)
+            shares[str(patient)] = tumour / max(1, liver)
+        return shares
+
+    def part(self, keep: NDArray[np.bool_]) -> SliceStore:
+        chosen = np.flatnonzero(keep)
+        return SliceStore(
+            [self.images[i] for i in chosen],
+            [self.labels[i] for i in chosen],
+            self.patients[chosen],
+            self.cases[chosen],
+            self.union[chosen],
+        )
+
+    def of_patients(self, patients: Sequence[str]) -> SliceStore:
+        return self.part(np.isin(self.patients, list(patients)))
+
+
+def load_slices(
+    cases: Sequence[Case], prepare: Sequence[Step], grid: InPlaneGrid, progress: Progress | None = None
+) -> SliceStore:
+    """Read, prepare and resample every slice of `cases`, in the axial view.
+
+    The grey values are rounded to 8 bits: the paper's preprocessing yields 8 bits anyway.
+    """
+    if not cases:
+        raise BadInput("no cases to train on; check the data folder and the patients left out")
+    images: list[NDArray[np.uint8]] = []
+    labels: list[NDArray[np.uint8]] = []
+    owner: list[tuple[str, str, bool]] = []
+    for done, case in enumerate(cases):
+        ct, truth = case.ct.axial(), case.truth.axial()
+        if not ct.geometry.same_grid(truth.geometry):
+            raise BadInput(f"case {case.id}: CT and labels lie on different grids; see `hepar evaluate --help`")
+        for step in prepare:
+            ct = step(ct)
+        plan = grid.plan(ct.geometry)
+        grey = np.clip(np.rint(plan.to_net(ct.values.astype(np.float32))), 0, 255).astype(np.uint8)
+        images.extend(grey)
+        labels.extend(plan.labels_to_net(truth.labels))
+        owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(grey))
+        if progress:
+            progress(done + 1, len(cases))
+    patients, ids, union = zip(*owner, strict=True)
+    return SliceStore(images, labels, np.array(patients), np.array(ids), np.array(union, dtype=bool))

@@ -1,0 +1,54 @@
+"""Dice on patients held back from training, on the network's grid (a steering figure, not a result)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hepar.training.store import SliceStore
+from hepar.volume import LIVER, TUMOUR
+
+
+def validate(network: nn.Module, store: SliceStore, precision: str) -> dict[str, float]:
+    """Mean over patients of Dice pooled over the patient's slices.
+
+    Liver includes tumour. A patient without tumour takes no part in the tumour
+    mean; its false tumour pixels are reported as a share of its liver.
+    """
+    network.eval()
+    liver, tumour, false_share = [], [], []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        for patient in np.unique(store.patients):
+            counts = np.zeros((2, 3))
+            mine = store.part(store.patients == patient)
+            for truth, found in _slices(network, mine):
+                counts[0] += _overlap(truth >= LIVER, found >= LIVER)
+                counts[1] += _overlap(truth == TUMOUR, found == TUMOUR)
+            full = not mine.union.any()
+            if counts[0, 1]:
+                liver.append(2 * counts[0, 0] / counts[0, 1:].sum())
+            if full and counts[1, 1]:
+                tumour.append(2 * counts[1, 0] / counts[1, 1:].sum())
+            elif full and counts[0, 1]:
+                false_share.append(counts[1, 2] / counts[0, 1])
+    network.train()
+    means = {"dice_liver": liver, "dice_tumour": tumour, "false_tumour_share": false_share}
+    return {name: float(np.mean(values)) for name, values in means.items() if values}
+
+
+def _slices(network: nn.Module, store: SliceStore) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    # Slices of one case have one size; those of a patient need not.
+    for case in np.unique(store.cases):
+        mine = store.part(store.cases == case)
+        for start in range(0, len(mine), 8):
+            batch = np.stack(mine.images[start : start + 8])[:, None].astype(np.float32)
+            found = network(torch.from_numpy(batch)).float().argmax(dim=1).numpy()
+            yield np.stack(mine.labels[start : start + 8]), found
+
+
+def _overlap(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> tuple[int, int, int]:
+    return int((truth & found).sum()), int(truth.sum()), int(found.sum())
