@@ -126,7 +126,10 @@ def _stored(path: Path) -> Stored:
     name = _format(path)
     if name is None:
         raise _unknown(path)
-    found: Stored = import_module(f"hepar.io.{name}").read_stored(path)
+    try:
+        found: Stored = import_module(f"hepar.io.{name}").read_stored(path)
+    except MemoryError as error:
+        raise BadInput(f"'{path.name}' needs more memory than there is; crop it or use a larger machine") from error
     return found
 
 

@@ -1,7 +1,7 @@
 """A CT series of single-frame DICOM files, in a folder or a .zip.
 
-pydicom reads the headers and the plain voxels; ITK's GDCM decodes compressed
-ones (JPEG, JPEG-LS, JPEG 2000, RLE). Where each slice lies is computed here
+pydicom reads the headers, the plain voxels and RLE; ITK's GDCM decodes JPEG,
+JPEG-LS and JPEG 2000. Where each slice lies is computed here
 from ImagePositionPatient and ImageOrientationPatient (DICOM PS3.3 C.7.6.2),
 because libraries space a series evenly without a word when slices are missing.
 """
@@ -123,6 +123,7 @@ def _hounsfield(one: Slice, opened: Callable[[Slice], BinaryIO], folder: Path) -
 def _decoded(one: Slice, opened: Callable[[Slice], BinaryIO], folder: Path) -> NDArray[Any]:
     """Stored values before rescale; `folder` takes one temporary file."""
     from pydicom import dcmread
+    from pydicom.uid import RLELossless
 
     plain = folder / "slice.dcm"
     try:
@@ -130,7 +131,9 @@ def _decoded(one: Slice, opened: Callable[[Slice], BinaryIO], folder: Path) -> N
             data = dcmread(file, force=True)
             if data.get("SamplesPerPixel", 1) != 1:
                 raise BadInput("a DICOM file holds colours; expected grey CT slices. Export the CT itself")
-            if not _transfer_syntax(data).is_encapsulated:
+            syntax = _transfer_syntax(data)
+            # GDCM fails on RLE slices with an odd number of pixels.
+            if not syntax.is_encapsulated or syntax == RLELossless:
                 return np.asarray(data.pixel_array)
             _without_rescale(data).save_as(plain, enforce_file_format=True)
     except BadInput:
@@ -139,11 +142,21 @@ def _decoded(one: Slice, opened: Callable[[Slice], BinaryIO], folder: Path) -> N
         raise BadInput(
             f"a DICOM file of the series is truncated or damaged ({type(error).__name__}); export the series again"
         ) from error
+    return _decompressed(plain, str(syntax.name))
+
+
+def _decompressed(file: Path, syntax: str) -> NDArray[Any]:
     import SimpleITK
 
     from hepar.io.itk import read_image
 
-    return np.asarray(SimpleITK.GetArrayFromImage(read_image(plain))[0])
+    try:
+        return np.asarray(SimpleITK.GetArrayFromImage(read_image(file))[0])
+    except BadInput as error:
+        raise BadInput(
+            f"a DICOM file of the series, compressed as {syntax}, cannot be decoded: damaged or of a kind that GDCM "
+            "does not know. Export the series uncompressed"
+        ) from error
 
 
 def _transfer_syntax(data: Any) -> Any:

@@ -37,13 +37,18 @@ NRRD_BYTES = {
 
 @dataclass(frozen=True)
 class Claim:
-    """What a header says: sizes with the fastest axis first, and the detached data file if any."""
+    """What a header says: sizes with the fastest axis first, and the detached data file if any.
+
+    `header_bytes` stand before voxels in the same file; `packed_bytes` is the
+    size of the compressed voxels, 0 where it is not said.
+    """
 
     shape: tuple[int, ...]
     itemsize: int
     compressed: bool
     data_file: str | None
     spacing_mm: tuple[float, ...]
+    header_bytes: int
     packed_bytes: int = 0
 
 
@@ -59,7 +64,7 @@ def require_honest_header(path: Path) -> None:
     _require_3d(claim.shape, path.name)
     if claim.spacing_mm:
         require_spacing(path.name, claim.spacing_mm)
-    held = _voxel_file(path, claim.data_file).stat().st_size
+    held = _voxel_file(path, claim.data_file).stat().st_size - (claim.header_bytes if claim.data_file is None else 0)
     require_plausible_size(path.name, claim.shape, claim.itemsize, held, compressed=claim.compressed)
     if claim.packed_bytes > held:
         raise BadInput(
@@ -120,6 +125,7 @@ def _metaimage_claim(head: bytes, name: str) -> Claim:
             compressed=fields.get("compresseddata", "false").lower().startswith(("t", "1")),
             data_file=None if data_file.upper() == "LOCAL" else _one_file(data_file),
             spacing_mm=tuple(float(s) for s in fields.get("elementspacing", "").split()[:3]),
+            header_bytes=len(text),
             packed_bytes=int(fields.get("compresseddatasize", "0")),
         )
     except (KeyError, ValueError) as error:
@@ -145,6 +151,7 @@ def _nrrd_claim(head: bytes, name: str) -> Claim:
             compressed=encoding != "raw",
             data_file=_one_file(fields["datafile"]) if "datafile" in fields else None,
             spacing_mm=tuple(float(s) for s in fields.get("spacings", "").split()[:3]),
+            header_bytes=len(text),
         )
     except (KeyError, ValueError) as error:
         raise _damaged(name, error) from error
