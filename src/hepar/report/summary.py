@@ -1,0 +1,163 @@
+"""One case on one self-contained HTML page: pictures, volumes, tumours, scores, provenance.
+
+The page needs no network, no scripts and no other file. It shows the input
+file's name only, never its folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+import hepar
+from hepar.files import write_text
+from hepar.report.contact_sheet import contact_sheet
+from hepar.report.measure import (
+    COMPONENT_RULE,
+    DIAMETER_RULE,
+    measurements_of,
+    tumour_table,
+    volumes,
+)
+from hepar.volume import LabelMap, Volume
+
+MOST_TUMOURS = 20
+EVIDENCE = {
+    "real": "Real CT of one patient. One case shows how the software works; it measures no accuracy.",
+    "phantom": "Phantom: made by the software itself. It shows that the path works and is no clinical evidence.",
+    "synthetic": "Synthetic: lesions or images were generated. No clinical evidence.",
+}
+_SCORE_NAMES = {
+    "dice": "Dice",
+    "assd_mm": "ASSD (mm)",
+    "hausdorff95_mm": "HD95 (mm)",
+    "truth_ml": "reference (mL)",
+    "found_ml": "found (mL)",
+}
+_STRUCTURES = {
+    "liver": "liver, tumours included",
+    "liver_exclusive": "liver without tumours",
+    "tumour": "tumour",
+}
+
+Scores = Mapping[str, Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What made the labels: name, licence of the weights, one line on the training data."""
+
+    name: str
+    licence: str
+    trained_on: str
+
+
+@dataclass(frozen=True, eq=False)
+class SummaryInput:
+    """All that the page shows.
+
+    `scores`: structure to metric to value (None or NaN: not defined), shown
+    with `empty_rule` beside it. `settings` and `seconds` (stage to time) are
+    shown as given. `file_name` is cut down to its last part.
+    """
+
+    ct: Volume
+    labels: LabelMap
+    model: ModelFacts
+    file_name: str
+    evidence: Literal["real", "phantom", "synthetic"] = "real"
+    truth: LabelMap | None = None
+    scores: Scores | None = None
+    empty_rule: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def summary_page(case: SummaryInput) -> str:
+    """The page as HTML. Raises GeometryMismatch when the labels do not lie on the scan's grid."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("hepar.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = _number
+    return environment.get_template("summary.html").render(**_facts(case))
+
+
+def write_summary(case: SummaryInput, path: Path) -> None:
+    """Write the page whole or not at all. Raises OutputError when it cannot be written."""
+    write_text(path, summary_page(case))
+
+
+def summary_json(case: SummaryInput) -> dict[str, Any]:
+    """The page's numbers, with every tumour, as plain values for `hepar.files.write_json`."""
+    return {
+        "hepar": hepar.__version__,
+        "disclaimer": hepar.DISCLAIMER,
+        "file": _name_only(case.file_name),
+        "evidence": case.evidence,
+        "model": {"name": case.model.name, "licence": case.model.licence, "trained_on": case.model.trained_on},
+        **measurements_of(volumes(case.labels), tumour_table(case.ct, case.labels)),
+        "scores": {name: dict(row) for name, row in (case.scores or {}).items()},
+        "empty_rule": case.empty_rule,
+        "settings": dict(case.settings),
+        "seconds": dict(case.seconds),
+    }
+
+
+def _facts(case: SummaryInput) -> dict[str, Any]:
+    tumours = tumour_table(case.ct, case.labels)
+    columns, rows = _score_table(case.scores or {})
+    return {
+        "disclaimer": hepar.DISCLAIMER,
+        "version": hepar.__version__,
+        "file_name": _name_only(case.file_name),
+        "evidence": case.evidence,
+        "evidence_text": EVIDENCE[case.evidence],
+        "picture": _as_data_url(contact_sheet(case.ct, case.labels, case.truth)),
+        "has_truth": case.truth is not None,
+        "volumes": volumes(case.labels),
+        "reference": None if case.truth is None else volumes(case.truth),
+        "tumours": tumours[:MOST_TUMOURS],
+        "tumour_count": len(tumours),
+        "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE),
+        "score_columns": columns,
+        "score_rows": rows,
+        "empty_rule": case.empty_rule,
+        "model": case.model,
+        "grid": str(case.ct.geometry),
+        "notes": case.ct.notes,
+        "settings": case.settings,
+        "seconds": case.seconds,
+    }
+
+
+def _score_table(scores: Scores) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+    """Column titles, and per structure its values in that order."""
+    metrics = [m for m in _SCORE_NAMES if any(m in row for row in scores.values())]
+    rows = [(_STRUCTURES.get(name, name), [row.get(m) for m in metrics]) for name, row in scores.items()]
+    return [_SCORE_NAMES[m] for m in metrics], rows
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    if value is None or math.isnan(value):
+        return "not defined"
+    return f"{value:.{digits}f}".replace("-", "\u2212")
+
+
+def _name_only(name: str) -> str:
+    """The last part of a path written for any system."""
+    return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _as_data_url(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
