@@ -71,10 +71,10 @@ class AlexEncoder(nn.Module):
     fc7 then lies at 8i - 11 and covers the whole image.
     """
 
-    caffe_names: ClassVar[dict[str, str]] = {
+    caffe_names: ClassVar[dict[str, str] | None] = {
         name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
     }
-    torchvision_names: ClassVar[dict[str, str]] = {
+    torchvision_names: ClassVar[dict[str, str] | None] = {
         "features.0": "conv1",
         "features.3": "conv2",
         "features.6": "conv3",

@@ -13,7 +13,7 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from hepar.nets.alexnet import AlexEncoder, AlexVariant
-from hepar.nets.encoder_decoder import EncoderDecoder, build_seeded, zero_head
+from hepar.nets.encoder_decoder import EncoderDecoder, ScoreHead, build_seeded
 from hepar.nets.upsampling import BilinearUpsampling, crop, size_of
 
 AlexDecoder = Literal["fcn8s", "fcn32s", "dilated8", "literal8x"]
@@ -53,7 +53,7 @@ class Fcn8s(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], classes: int, learnable: bool) -> None:
         super().__init__()
-        self.score_pool1, self.score_pool2, self.score_fc7 = (_score(c, classes) for c in channels)
+        self.score_pool1, self.score_pool2, self.score_fc7 = (ScoreHead(c, classes) for c in channels)
         self.up_fc7 = BilinearUpsampling(classes, 2, learnable)
         self.up_pool2 = BilinearUpsampling(classes, 2, learnable)
         self.up_pool1 = BilinearUpsampling(classes, 8, learnable)
@@ -71,7 +71,7 @@ class Fcn32s(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], classes: int, learnable: bool) -> None:
         super().__init__()
-        self.score_fc7 = _score(channels[-1], classes)
+        self.score_fc7 = ScoreHead(channels[-1], classes)
         self.up = BilinearUpsampling(classes, 32, learnable)
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Tensor:
@@ -83,7 +83,7 @@ class Dilated8(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], classes: int, learnable: bool) -> None:
         super().__init__()
-        self.score_fc7 = _score(channels[-1], classes)
+        self.score_fc7 = ScoreHead(channels[-1], classes)
         self.up = BilinearUpsampling(classes, 8, learnable)
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Tensor:
@@ -95,15 +95,9 @@ class Literal8x(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int], classes: int, learnable: bool) -> None:
         super().__init__()
-        self.score_fc7 = _score(channels[-1], classes)
+        self.score_fc7 = ScoreHead(channels[-1], classes)
         self.up = BilinearUpsampling(classes, 8, learnable)
         self.resize = BilinearUpsampling(classes, 4, learnable=False)
 
     def forward(self, features: tuple[Tensor, Tensor, Tensor], size: tuple[int, int]) -> Tensor:
         return crop(self.resize(self.up(self.score_fc7(features[-1]))), IMAGE_OFFSET, size)
-
-
-def _score(channels: int, classes: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, classes, 1)
-    zero_head(layer)
-    return layer

@@ -13,7 +13,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hepar.nets.encoder_decoder import EncoderDecoder, build_seeded, he_initialise, zero_head
+from hepar.nets.encoder_decoder import EncoderDecoder, ScoreHead, build_seeded, he_initialise
 from hepar.nets.resnet18 import BasicBlock, Resnet18Encoder
 from hepar.nets.upsampling import crop, size_of
 
@@ -71,9 +71,8 @@ class MirroredDecoder(nn.Module):
         self.unpool = nn.Upsample(scale_factor=2, mode="nearest")
         self.deconv = nn.ConvTranspose2d(stem, stem, 7, 2, padding=3, output_padding=1, bias=False)
         self.bn = nn.BatchNorm2d(stem)
-        self.score = nn.Conv2d(stem, classes, 1)
         he_initialise(self)
-        zero_head(self.score)
+        self.score = ScoreHead(stem, classes)
 
     def forward(self, features: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         stem, layer1, layer2, layer3, layer4 = features

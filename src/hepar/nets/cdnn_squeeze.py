@@ -13,7 +13,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from hepar.nets.encoder_decoder import EncoderDecoder, build_seeded, he_initialise, scaled, zero_head
+from hepar.nets.encoder_decoder import EncoderDecoder, ScoreHead, build_seeded, he_initialise, scaled, zero_head
 from hepar.nets.squeezenet import SqueezeEncoder
 from hepar.nets.upsampling import BilinearUpsampling, crop, size_of
 
@@ -46,9 +46,7 @@ class FusedScores(nn.Module):
     def __init__(self, channels: tuple[int, int, int, int], classes: int, learnable: bool) -> None:
         super().__init__()
         self.dropout = nn.Dropout(0.5)  # before the classifier, as in SqueezeNet
-        self.score4, self.score8, self.score16 = (nn.Conv2d(c, classes, 1) for c in channels[1:])
-        for head in (self.score4, self.score8, self.score16):
-            zero_head(head)
+        self.score4, self.score8, self.score16 = (ScoreHead(c, classes) for c in channels[1:])
         self.up16 = BilinearUpsampling(classes, 2, learnable)
         self.up8 = BilinearUpsampling(classes, 2, learnable)
         self.up4 = BilinearUpsampling(classes, 4, learnable)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from hepar.nets.upsampling import BilinearUpsampling
 
 
 class EncoderDecoder(nn.Module):
-    """Logits (batch, class, y, x) for grey values (batch, 1 or 3, y, x) in 0..255.
+    """Float32 logits (batch, class, y, x) for grey values (batch, 1 or 3, y, x) in 0..255.
 
     `encoder` maps the normalised image to a tuple of feature maps, finest
     first; `decoder` maps these and the image's (y, x) to logits of that size.
@@ -28,7 +27,8 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, grey: Tensor) -> Tensor:
         image = self.grey(grey)
-        return cast(Tensor, self.decoder(self.encoder(image), (grey.shape[-2], grey.shape[-1])))
+        logits: Tensor = self.decoder(self.encoder(image), (grey.shape[-2], grey.shape[-1]))
+        return logits.float()  # also under autocast: the loss wants float32
 
 
 def build_seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -53,6 +53,26 @@ def _he_normal(layer: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
     nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / fan_in))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+class ScoreHead(nn.Conv2d):
+    """A zero-initialised 1x1 convolution to class scores, computed in float32 also under CPU autocast.
+
+    The scores cost next to nothing, so they keep full precision. It is also a
+    must: the bfloat16 backward pass of a 1x1 convolution from more than 2048
+    channels to a few writes beyond its memory on CPUs with AMX (torch 2.13,
+    oneDNN 3.12), and the process dies.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1)
+        zero_head(self)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled("cpu"):
+            return super().forward(maps)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(maps.float())
 
 
 def zero_head(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:

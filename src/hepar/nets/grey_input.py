@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,5 +47,6 @@ class GreyInput(nn.Module):
             self.std.copy_(torch.tensor(convention.std, device=self.std.device))
 
     def forward(self, grey: Tensor) -> Tensor:
-        three = grey.expand(-1, 3, -1, -1)
-        return cast(Tensor, (three - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1))
+        three = (grey.expand(-1, 3, -1, -1) - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
+        # Channels last runs through the whole network from here and trains several times faster on CPUs.
+        return three.contiguous(memory_format=torch.channels_last)

@@ -39,8 +39,8 @@ class Resnet18Encoder(nn.Module):
     """Image (batch, 3, y, x) -> maps at strides 2, 4, 8, 16, 32 with 64, 64, 128, 256, 512 channels."""
 
     download_name: ClassVar[str | None] = "resnet18-f37072fd.pth"
-    caffe_names: ClassVar[dict[str, str]] = {}
-    torchvision_names: ClassVar[dict[str, str]] = {}
+    caffe_names: ClassVar[dict[str, str] | None] = {}  # no such file is known
+    torchvision_names: ClassVar[dict[str, str] | None] = None  # the same
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()

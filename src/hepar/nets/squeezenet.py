@@ -37,8 +37,8 @@ class SqueezeEncoder(nn.Module):
     """Image (batch, 3, y, x) -> maps at strides 2, 4, 8, 16 with 64, 128, 256, 512 channels."""
 
     download_name: ClassVar[str | None] = "squeezenet1_1-b8a52dc0.pth"
-    torchvision_names: ClassVar[dict[str, str]] = {}
-    caffe_names: ClassVar[dict[str, str]] = {
+    torchvision_names: ClassVar[dict[str, str] | None] = None  # the same
+    caffe_names: ClassVar[dict[str, str] | None] = {
         "conv1": "features.0",
         **{
             f"fire{fire}_{part}": f"features.{place}.{own}"
