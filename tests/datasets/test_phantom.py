@@ -161,6 +161,13 @@ def test_training_bodies_vary_and_repeat():
     assert all(80 <= body.liver_hu <= 130 and 8 <= body.noise_hu <= 20 for body in bodies)
 
 
+def test_training_scans_cover_the_whole_liver():
+    for body in training_settings(2, seed=77):
+        coarse = replace(body, shape=(body.shape[0], 64, 64), spacing_mm=(body.spacing_mm[0], 6.0, 6.0))
+        heights = np.flatnonzero(make_phantom(coarse)[1].liver.any(axis=(1, 2)))
+        assert heights[0] > 0 and heights[-1] < body.shape[0] - 1
+
+
 def test_no_training_phantom_shares_seed_or_family_with_the_demo():
     bodies = training_settings(200, seed=0)
     assert DEMO.family not in {body.family for body in bodies}

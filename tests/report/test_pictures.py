@@ -126,6 +126,8 @@ def test_tumour_is_outlined_in_red_inside_the_green_liver():
     assert columns.min() < red_columns.min() and red_columns.max() < columns.max()
     without = pixels(ct, labels, Slice("axial", 9))
     assert not reddish(without).any()
+    # The liver includes its tumours: no second green line runs round a tumour inside it.
+    assert greenish(picture).sum() == greenish(without).sum()
 
 
 def test_contours_are_thin_however_coarse_the_voxels():
@@ -165,6 +167,16 @@ def test_key_slices_hold_the_largest_tumour_and_the_largest_liver_area():
     assert chosen["largest liver area"].index == 6
     assert chosen["coronal, largest tumour area"].plane == "coronal"
     assert len(chosen) == 6
+
+
+def test_key_slices_show_tumours_that_the_largest_ones_hide():
+    ct, labels = block(GRID, (2, 10, 10), (18, 40, 40))
+    marked = labels.labels.copy()
+    marked[12:15, 15:30, 15:30] = TUMOUR
+    marked[4, 20, 20] = TUMOUR
+    heights = {where.index: why for where, why in key_slices(ct, labels.with_labels(marked))}
+    assert heights[4] == "another tumour"
+    assert list(heights.values()).count("another tumour") == 1
 
 
 def test_key_slices_go_from_head_to_feet_and_never_repeat():

@@ -43,6 +43,8 @@ from hepar.geometry import Geometry, Shape, Triple
 from hepar.volume import LabelMap, Volume
 
 Family = Literal["ellipsoid", "lobed"]
+# From the lung bases to below the liver's tip.
+SCAN_MM = 244.0
 SMALLEST_LESION_MM, LARGEST_LESION_MM = 6.0, 56.0
 
 
@@ -86,7 +88,7 @@ class PhantomSettings:
 DEMO = PhantomSettings(
     seed=20_260_101,
     family="lobed",
-    spacing_mm=(4.0, 1.45, 1.45),
+    spacing_mm=(4.0, 1.5, 1.5),
     shape=(64, 256, 256),
     lesions=6,
     lesion_contrast_hu=(35.0, 65.0),
@@ -165,9 +167,11 @@ def _chance_body(rng: np.random.Generator) -> PhantomSettings:
     field_mm = girth * 2 * (143 + 15 + 1.2 * fat_mm) + rng.uniform(25, 60)
     pixel_mm = round(float(field_mm) / 256, 3)
     least = float(rng.uniform(20, 45))
+    slice_mm = float(rng.choice((4.0, 5.0, 5.0, 6.0)))
     return PhantomSettings(
         seed=int(rng.integers(1 << 31)),
-        spacing_mm=(float(rng.choice((4.0, 5.0, 5.0, 6.0))), pixel_mm, pixel_mm),
+        spacing_mm=(slice_mm, pixel_mm, pixel_mm),
+        shape=(round(SCAN_MM / slice_mm), 256, 256),
         lesions=int(rng.integers(0, 9)),
         lesion_contrast_hu=(least, float(rng.uniform(least + 10, 80))),
         noise_hu=float(rng.uniform(8, 20)),

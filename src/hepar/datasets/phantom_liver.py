@@ -112,11 +112,11 @@ def _candidates(labels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[Bo
 def _pick(
     whole: Place, centres: NDArray[np.intp], taken: Sequence[tuple[NDArray[Any], float]], radius: float
 ) -> NDArray[Any] | None:
-    """The first candidate that keeps 4 mm from every earlier lesion; None when the liver is full."""
+    """The first candidate whose lesion, irregular as it is, touches no earlier one; None when the liver is full."""
     for index in centres:
         at = tuple(index)
         centre = np.array([whole.x[at], whole.y[at], whole.z[at]])
-        if all(np.linalg.norm(centre - other) > radius + r + 4 for other, r in taken):
+        if all(np.linalg.norm(centre - other) > 1.3 * (radius + r) + 4 for other, r in taken):
             return centre
     return None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from hepar.report.pictures import LIVER_COLOUR, TUMOUR_COLOUR, Display, Slice, font, overlay_picture
 from hepar.volume import LabelMap, Volume
 
-# Further tumour slices should show something else than the first.
+# Slices closer than this look alike.
 _APART_MM = 15.0
 _MARGIN_MM = 12.0
 _BODY_HU = -300.0
@@ -20,7 +21,7 @@ def contact_sheet(
 ) -> Image.Image:
     """Five axial slices and a coronal one in a grid of 3 x 2; with `truth`, pairs in a grid of 2 x 3.
 
-    The slices: largest tumour areas, largest liver area, quartiles of the
+    The slices: largest tumour and liver area, tumours not on these, quartiles of the
     liver's extent; quartiles of the scan when no liver is marked.
     """
     look = display or Display(size_px=(470, 390) if truth is None else (400, 330))
@@ -58,15 +59,12 @@ def _axial_choice(labels: LabelMap) -> dict[int, str]:
     liver = labels.liver.sum(axis=(1, 2))
     apart = max(round(_APART_MM / labels.geometry.spacing_mm[0]), 1)
     chosen: dict[int, str] = {}
-    remaining = tumour.copy()
-    for name in ("largest tumour area", "second tumour slice", "third tumour slice"):
-        if not remaining.any():
-            break
-        z = int(remaining.argmax())
-        chosen[z] = name
-        remaining[max(z - apart, 0) : z + apart + 1] = 0
+    if tumour.any():
+        chosen[int(tumour.argmax())] = "largest tumour area"
     if liver.any():
         chosen.setdefault(int(liver.argmax()), "largest liver area")
+    for z in _unseen_tumours(labels, list(chosen)):
+        chosen[z] = "another tumour"
     extent = np.flatnonzero(liver) if liver.any() else np.arange(len(liver))
     what = "liver" if liver.any() else "scan"
     # Quartiles count from the lowest slice upwards; the second round accepts neighbours of chosen slices.
@@ -76,6 +74,18 @@ def _axial_choice(labels: LabelMap) -> dict[int, str]:
             if len(chosen) < 5 and all(abs(z - other) >= least for other in chosen):
                 chosen[z] = f"{share:.0%} of the {what}'s height"
     return chosen
+
+
+def _unseen_tumours(labels: LabelMap, chosen: list[int]) -> list[int]:
+    """Up to two slices with the largest area of tumours that no chosen slice shows."""
+    pieces, _ = ndimage.label(labels.tumour)
+    found: list[int] = []
+    for _ in range(2):
+        seen = np.unique(pieces[chosen + found])
+        area = ((pieces > 0) & ~np.isin(pieces, seen[seen > 0])).sum(axis=(1, 2))
+        if area.any():
+            found.append(int(area.argmax()))
+    return found
 
 
 def _coronal_choice(labels: LabelMap) -> tuple[int, str]:
