@@ -16,7 +16,12 @@ def tiny_network():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return nn.Sequential(
-                nn.BatchNorm2d(1), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.2), nn.Conv2d(8, 3, 1)
+                nn.BatchNorm2d(1),
+                nn.Conv2d(1, 8, 3, padding=1),
+                nn.ReLU(),
+                nn.Dropout(0.2),
+                # A kernel whose channels-last memory differs from the plain one.
+                nn.Conv2d(8, 3, 3, padding=1),
             )
 
     return build

@@ -62,8 +62,8 @@ class SlabSegmenter:
             if progress:
                 progress(start + slices, count)
         found = LabelMap(labels, axial.geometry)
-        for step in self.pipeline.clean:
-            found = step(found)
+        for clean in self.pipeline.clean:
+            found = clean(found)
         return LabelMap(np.ascontiguousarray(turn.undo(found.labels)), ct.geometry)
 
     def _full(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hepar.metrics.cohort import CaseScores, SummaryRow, evaluate_folder, summary_rows, write_csv, write_json
-from hepar.metrics.evaluate import evaluate
+from hepar.metrics.evaluation import evaluate
 from hepar.metrics.overlap import dice
 from hepar.metrics.scores import EMPTY_RULE, Scores, StructureScores
 from hepar.metrics.surface import SurfaceDistances, assd_mm, hausdorff95_mm, surface_distances

@@ -14,7 +14,7 @@ from typing import Any
 
 from hepar import files
 from hepar.errors import BadInput, HeparError
-from hepar.metrics.evaluate import evaluate
+from hepar.metrics.evaluation import evaluate
 from hepar.metrics.scores import EMPTY_RULE, METRICS, Scores, defined
 from hepar.metrics.structures import STRUCTURES, LabelStatus
 from hepar.volume import LabelMap

@@ -46,7 +46,9 @@ def _warp(shape: torch.Size, s: Augmentation, generator: torch.Generator) -> Ten
     grid = F.affine_grid(theta, [n, 1, height, width], align_corners=False)
     if s.elastic_px:
         coarse = torch.randn((n, 2, 5, 5), generator=generator) * s.elastic_px
-        smooth = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+        # Smooth at a low resolution first: bicubic at full size costs as much as a network step.
+        smooth = F.interpolate(coarse, size=(32, 32), mode="bicubic", align_corners=False)
+        smooth = F.interpolate(smooth, size=(height, width), mode="bilinear", align_corners=False)
         grid = grid + torch.stack([smooth[:, 0] * 2 / width, smooth[:, 1] * 2 / height], dim=-1)
     return grid
 

@@ -39,13 +39,15 @@ class TrainingState:
 def save_state(state: TrainingState, path: Path) -> None:
     from safetensors.torch import save_file
 
-    tensors = {f"network.{k}": v.contiguous() for k, v in state.network.state_dict().items()}
+    tensors = {f"network.{k}": v for k, v in state.network.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in state.ema.items()}
     for i, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items() if isinstance(v, Tensor)}
     facts = {"history": json.dumps(state.history), "update": str(state.update)}
     with replace_whole(path) as temporary:
-        save_file({k: v.detach().clone() for k, v in tensors.items()}, temporary, metadata=facts)
+        # safetensors wants plain memory order; the network trains in channels-last.
+        plain = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        save_file(plain, temporary, metadata=facts)
 
 
 def load_state(state: TrainingState, path: Path) -> None:

@@ -11,15 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 import hepar
-from hepar.cases import Case, Fold, inner_split
+from hepar.cases import Case, inner_split
 from hepar.errors import BadInput, BadModel
 from hepar.files import write_json
 from hepar.inference import ModelCard, Pipeline, SlabSegmenter, load_segmenter, save_model
 from hepar.nets.registry import NetworkSettings, network_to_json
-from hepar.nets.weights import WeightsReport, load_encoder_weights
+from hepar.nets.weights import Source, WeightsReport, load_encoder_weights
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
@@ -27,6 +28,7 @@ from hepar.training.loop import Listener, fit
 from hepar.training.recipe import PRACTICAL, Recipe
 from hepar.training.store import SliceStore, load_slices
 
+LEAST_SLICES = 20
 DATA_LICENCE = "the terms of the training data apply to these weights"
 
 
@@ -56,15 +58,19 @@ class DeepMethod:
         run = self._facts(cases, report)
         _claim(folder, run)
         store = load_slices(cases, self.prepare, self.grid)
-        split = inner_split(store.burden(), self.recipe.validation_share, self.recipe.seed)
+        # Only patients with many fully labelled real slices can tell how well a training goes.
+        real = {case.patient for case in cases if case.evidence == "real"}
+        judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
+        split = inner_split(judges, self.recipe.validation_share, self.recipe.seed)
         held_back = store.of_patients(split.test) if split.test else None
-        state = fit(network, store.of_patients(split.train), held_back, self.recipe, folder, listen)
+        used = store.part(~np.isin(store.patients, split.test))
+        state = fit(network, used, held_back, self.recipe, folder, listen)
         minutes = (time.monotonic() - started) / 60
         write_json(folder / "history.json", state.history)
         done = {
             "finished": True,
             "inner_validation_patients": list(split.test),
-            "slices": _slice_counts(store, split),
+            "slices": _slice_counts(used, held_back),
             "updates": state.update,
             "minutes_training": round(sum(row["seconds"] for row in state.history) / 60, 2),
             "minutes_last_start": round(minutes, 2),
@@ -118,10 +124,12 @@ class DeepMethod:
                    network_to_json(self.network))  # fmt: skip
 
 
-def weights_source(name: str) -> str | Path:
+def weights_source(name: str) -> Source:
     """`imagenet` and `none` are words, anything else is a file. Raises BadModel when it is not there."""
-    if name in ("imagenet", "none"):
-        return name
+    if name == "imagenet":
+        return "imagenet"
+    if name == "none":
+        return "none"
     if not Path(name).is_file():
         raise BadModel(f"encoder weights {Path(name).name} are not a file; give 'imagenet', 'none' or a weights file")
     return Path(name)
@@ -154,12 +162,11 @@ def _claim(folder: Path, run: dict[str, Any]) -> None:
     write_json(path, run | {"finished": False})
 
 
-def _slice_counts(store: SliceStore, split: Fold) -> dict[str, int]:
-    train = store.of_patients(split.train)
+def _slice_counts(used: SliceStore, held_back: SliceStore | None) -> dict[str, int]:
     return {
-        "training": len(train),
-        "training_with_liver": int(train.has(1).sum()),
-        "training_with_tumour": int((train.has(2) & ~train.union).sum()),
-        "training_liver_union": int(train.union.sum()),
-        "inner_validation": len(store) - len(train),
+        "training": len(used),
+        "training_with_liver": int(used.has(1).sum()),
+        "training_with_tumour": int((used.has(2) & ~used.union).sum()),
+        "training_liver_union": int(used.union.sum()),
+        "inner_validation": 0 if held_back is None else len(held_back),
     }

@@ -31,6 +31,7 @@ class Tick:
     loss: float
     seconds_left: float
     validation: dict[str, float]
+    ended: bool = False
 
 
 Listener = Callable[[Tick], None]
@@ -123,7 +124,8 @@ def _one_epoch(
     row["seconds"] = round(time.monotonic() - started, 2)
     state.history.append(row)
     found = {k: v for k, v in row.items() if k.startswith("dice")}
-    listen(Tick(epoch, recipe.epochs, 1.0, row["loss"], row["seconds"] * (recipe.epochs - epoch - 1), found))
+    left = row["seconds"] * (recipe.epochs - epoch - 1)
+    listen(Tick(epoch, recipe.epochs, 1.0, row["loss"], left, found, ended=True))
 
 
 def _validates(epoch: int, recipe: Recipe) -> bool:

@@ -78,7 +78,7 @@ class Recipe:
             return self.learning_rate * (update + 1) / (self.warmup_updates + 1)
         done = update / max(1, updates)
         if self.schedule == "poly":
-            return self.learning_rate * (1 - done) ** 0.9
+            return self.learning_rate * math.pow(1 - done, 0.9)
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         return self.learning_rate

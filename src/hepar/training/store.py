@@ -38,11 +38,13 @@ class SliceStore:
         """Slices that show at least one pixel of `label` or above."""
         return np.array([bool((labels >= label).any()) for labels in self.labels], dtype=bool)
 
-    def burden(self) -> dict[str, float]:
-        """Tumour pixels per liver pixel of each patient, over fully labelled slices."""
+    def burden(self, least_slices: int = 1) -> dict[str, float]:
+        """Tumour pixels per liver pixel of each patient with at least `least_slices` fully labelled slices."""
         shares = {}
         for patient in np.unique(self.patients):
             mine = np.flatnonzero((self.patients == patient) & ~self.union)
+            if len(mine) < least_slices:
+                continue
             liver = sum(int((self.labels[i] >= LIVER).sum()) for i in mine)
             tumour = sum(int((self.labels[i] == TUMOUR).sum()) for i in mine)
             shares[str(patient)] = tumour / max(1, liver)

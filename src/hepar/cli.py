@@ -1,0 +1,190 @@
+"""The command line: translation only. Every command is a few lines of the Python interface."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import hepar
+from hepar.errors import HeparError
+
+app = typer.Typer(
+    name="hepar",
+    help=f"Liver and liver tumours in abdominal CT: segment, measure, score, train. {hepar.DISCLAIMER}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+In = Annotated[
+    Path, typer.Argument(help="A CT (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or .zip, or a folder.")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Output folder, or one file ending in .nii or .nii.gz.")]
+ModelFolder = Annotated[Path | None, typer.Option("-m", "--model", help="Model folder; default: the shipped one.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def main() -> None:
+    """Entry point: hepar's own errors become one line and an exit code."""
+    try:
+        app()
+    except HeparError as error:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]hepar:[/red] {_plain(str(error))}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("hepar: interrupted; finished cases and epochs are kept, run the command again to go on\n")
+        sys.exit(130)
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
+
+
+@app.command()
+def segment(
+    ct: In,
+    out: Out = Path("hepar-out"),
+    model: ModelFolder = None,
+    device: Device = "auto",
+    report: Annotated[bool, typer.Option(help="Also write pictures and an HTML page for each scan.")] = True,
+) -> None:
+    """Label liver (1) and tumours (2) on the exact grid of each scan."""
+    from hepar.errors import SomeCasesFailed
+    from hepar.inference import open_model
+    from hepar.service.batch import Job, segment_batch
+    from hepar.service.console import batch_listener, show_model
+
+    opened = open_model(model)
+    show_model(opened)
+    with batch_listener() as listener:
+        outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
+    failed = [o for o in outcomes if o.status == "failed"]
+    if failed:
+        raise SomeCasesFailed(f"{len(failed)} of {len(outcomes)} cases failed, see above; the others are in {out.name}")
+
+
+@app.command()
+def evaluate(
+    truth: Annotated[Path, typer.Argument(help="Reference label map, or a folder of them.")],
+    found: Annotated[Path, typer.Argument(help="Predicted label map, or a folder of them.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for scores.json and scores.csv.")] = None,
+    union: Annotated[bool, typer.Option(help="The reference marks liver-or-tumour only: score the liver.")] = False,
+) -> None:
+    """Dice and ASSD (3D, mm) of liver and tumour, case by case, with the empty rule printed."""
+    from hepar.errors import SomeCasesFailed
+    from hepar.metrics import cohort
+    from hepar.service.console import show_scores
+
+    cases = cohort.evaluate_folder(truth, found, "liver_union" if union else "full")
+    show_scores(cases)
+    if out:
+        cohort.write_json(cases, out / "scores.json")
+        cohort.write_csv(cases, out / "scores.csv")
+    failed = [case for case in cases if case.error]
+    if failed:
+        raise SomeCasesFailed(f"{len(failed)} of {len(cases)} cases could not be scored, see above")
+
+
+@app.command("preview-preprocessing")
+def preview_preprocessing(
+    ct: In,
+    slice_number: Annotated[int, typer.Option("--slice", help="Axial slice, counted from 0 at the feet.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Picture to write (.png).")] = Path("fig2.png"),
+    equalise: Annotated[Literal["matlab", "skimage", "cv2", "body"], typer.Option()] = "matlab",
+) -> None:
+    """The paper's Fig. 2: a slice before and after histogram equalisation and median filter."""
+    from hepar.io import read
+    from hepar.report.preview import write_preview
+
+    write_preview(read(ct), slice_number, out, equalise)
+
+
+@app.command()
+def demo(out: Out = Path("demo-out")) -> None:
+    """Segment the built-in phantom CT and write labels, pictures and a page; needs no data."""
+    from hepar.service.console import show_demo
+    from hepar.service.demo import phantom_demo
+
+    show_demo(phantom_demo(out))
+
+
+@app.command()
+def methods() -> None:
+    """List the methods that can be trained, one line each."""
+    from hepar.service.console import show_methods
+
+    show_methods()
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(help="A method or method/variant, see `hepar methods`.")],
+    data: Annotated[list[Path], typer.Argument(help="Data set folders; all their labelled cases are used.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder; an interrupted run in it is continued.")],
+    leave_out: Annotated[str, typer.Option(help="Patients never to train on, separated by commas.")] = "",
+    folds: Annotated[Path | None, typer.Option(help="Fold file; train on the training side of --fold.")] = None,
+    fold: Annotated[int, typer.Option(help="Which fold of --folds, from 0.")] = 0,
+    phantoms: Annotated[int, typer.Option(help="Number of training phantoms to mix in.")] = 0,
+    encoder_weights: Annotated[str | None, typer.Option(help="imagenet, none, or a weights file.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="literal or practical instead of the method's own.")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: epochs=10.")] = None,
+) -> None:
+    """Train a method; the run folder holds settings, seed, versions, history and the model."""
+    from hepar.service.console import training_listener
+    from hepar.study.training import TrainingOrder, train_ordered
+
+    order = TrainingOrder(method, tuple(data), out, tuple(filter(None, leave_out.split(","))), folds, fold, phantoms,
+                          encoder_weights, recipe, tuple(setting or ()))  # fmt: skip
+    with training_listener() as listen:
+        train_ordered(order, listen)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of `hepar train`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
+    card: Annotated[Path, typer.Option(help="Card as JSON: name, description, licence, trained_on, limits, figures.")],
+) -> None:
+    """Turn a trained run into an ONNX model folder that runs without torch."""
+    from hepar.service.console import say
+    from hepar.training.export import export_run
+
+    say(export_run(run, out, card))
+
+
+study = typer.Typer(help="Comparisons under one protocol; each is resumable.", no_args_is_help=True)
+app.add_typer(study, name="study")
+
+
+@study.command("six-arms")
+def study_six_arms(
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Study folder.")],
+    folds: Annotated[Path, typer.Option(help="Fold file.")],
+    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
+    alexnet: Annotated[str, typer.Option(help="Weights of CDNN-Alex's encoder.")] = "imagenet",
+    resnet18: Annotated[str, typer.Option(help="Weights of CDNN-ResNet18's encoder.")] = "imagenet",
+    squeezenet: Annotated[str, typer.Option(help="Weights of CDNN-Squeeze's encoder.")] = "imagenet",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Change the budget: epochs=3.")] = None,
+) -> None:
+    """The paper's two networks and CDNN-Squeeze, with and without its preprocessing, on one fold."""
+    from hepar.service.console import say, training_listener
+    from hepar.study.six_arms import SixArms, six_arms
+
+    weights = {"cdnn_alex": alexnet, "cdnn_resnet18": resnet18, "cdnn_squeeze": squeezenet}
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, weights, tuple(setting or ()))
+    with training_listener() as listen:
+        six_arms(plan, out, listen, say)
+
+
+def _plain(text: str) -> str:
+    """Text whose brackets rich must not read as markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,138 @@
+"""What the command line shows while it works: progress with an estimate, tables, notices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import hepar
+from hepar.inference import Model
+from hepar.metrics import EMPTY_RULE
+from hepar.metrics.cohort import CaseScores, summary_rows
+from hepar.metrics.scores import Scores
+from hepar.service.batch import Listener, Outcome
+
+if TYPE_CHECKING:
+    from hepar.service.demo import DemoResult
+    from hepar.training.loop import Listener as TrainingListener
+    from hepar.training.loop import Tick
+
+console = Console(highlight=False)
+STRUCTURE_NAMES = {"liver": "liver (with tumour)", "liver_exclusive": "liver (label 1 only)", "tumour": "tumour"}
+
+
+def say(text: str) -> None:
+    console.print(escape(text))
+
+
+def show_model(model: Model) -> None:
+    say(f"model {model.id}; weights: {model.card.licence}")
+    console.print(f"[yellow]{escape(hepar.DISCLAIMER)}[/yellow]")
+
+
+@contextmanager
+def batch_listener() -> Iterator[Listener]:
+    """Shows one bar for the slices of the current case, and a line for each case that ends."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} slices"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def started(number: int, count: int, case: str) -> None:
+            bar.reset(task, description=f"case {number + 1} of {count}: {escape(case)}", total=None)
+
+        def slices(done: int, count: int) -> None:
+            bar.update(task, completed=done, total=count)
+
+        def ended(outcome: Outcome) -> None:
+            bar.console.print(_outcome_line(outcome))
+
+        yield Listener(started, slices, ended)
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    case = escape(outcome.id)
+    if outcome.status == "failed":
+        return f"[red]failed[/red]     {case}: {escape(outcome.message)}"
+    if outcome.status == "skipped":
+        return f"skipped    {case}: {escape(outcome.message)}"
+    liver, tumour = outcome.liver_ml or 0.0, outcome.tumour_ml or 0.0
+    said = f"liver {liver:.0f} mL, tumour {tumour:.1f} mL" if liver else "[yellow]no liver found[/yellow]"
+    return f"[green]segmented[/green]  {case}: {said}, {outcome.seconds:.1f} s"
+
+
+def show_scores(cases: Sequence[CaseScores]) -> None:
+    """A row per case and structure, then means with the number of cases behind each."""
+    table = Table("case", "structure", "Dice", "ASSD (mm)", "HD95 (mm)", "truth (mL)", "found (mL)")
+    for case in cases:
+        if case.scores is None:
+            table.add_row(escape(case.case), f"[red]{escape(case.error or '')}[/red]")
+            continue
+        _add_rows(table, case.case, case.scores)
+    console.print(table)
+    means = Table("mean over cases", "metric", "mean", "median", "cases", "excluded as undefined")
+    for row in summary_rows(cases):
+        name = STRUCTURE_NAMES.get(row.structure, row.structure)
+        numbers = (_number(row.mean, 3), _number(row.median, 3), str(row.count), str(row.excluded))
+        means.add_row(name, row.metric, *numbers)
+    console.print(means)
+    console.print(f"Empty rule: {escape(EMPTY_RULE)}")
+
+
+def _add_rows(table: Table, case: str, scores: Scores) -> None:
+    for name, row in scores.structures.items():
+        numbers = (_number(row.dice, 4), _number(row.assd_mm, 2), _number(row.hausdorff95_mm, 2))
+        volumes = (_number(row.truth_ml, 1), _number(row.found_ml, 1))
+        table.add_row(escape(case), STRUCTURE_NAMES.get(name, name), *numbers, *volumes)
+
+
+def _number(value: float, digits: int) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def show_demo(result: DemoResult) -> None:
+    scores = result.summary.scores or {}
+    table = Table("structure", "Dice", "ASSD (mm)", "truth (mL)", "found (mL)", title="built-in phantom, not a patient")
+    for name, row in scores.items():
+        cells = [(row["dice"], 3), (row["assd_mm"], 2), (row["truth_ml"], 1), (row["found_ml"], 1)]
+        table.add_row(STRUCTURE_NAMES.get(name, name), *(_number(math.nan if v is None else v, d) for v, d in cells))
+    console.print(table)
+    console.print(f"Empty rule: {escape(EMPTY_RULE)}")
+    console.print(f"segmented in {result.summary.seconds['segment']:.1f} s; wrote")
+    for path in result.files:
+        say(f"  {path}")
+    console.print(f"[yellow]{escape(hepar.DISCLAIMER)}[/yellow]")
+
+
+def show_methods() -> None:
+    from hepar import methods
+
+    table = Table("method", "what", "variants")
+    for name in methods.names():
+        table.add_row(name, methods.description(name), ", ".join(methods.variant_names(name)))
+    console.print(table)
+
+
+@contextmanager
+def training_listener() -> Iterator[TrainingListener]:
+    """Shows a bar per epoch with loss and time left, and a line for each finished epoch."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading slices", total=1.0, facts="")
+
+        def listen(tick: Tick) -> None:
+            minutes = tick.seconds_left / 60
+            facts = f"loss {tick.loss:.4f}, {minutes:.1f} min left"
+            bar.update(task, description=f"epoch {tick.epoch + 1} of {tick.epochs}", facts=facts)
+            bar.update(task, completed=tick.share_of_epoch)
+            if tick.ended:
+                found = "".join(f", {name} {value:.3f}" for name, value in tick.validation.items())
+                bar.console.print(f"epoch {tick.epoch + 1}: {facts}{found}")
+
+        yield listen

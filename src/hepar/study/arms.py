@@ -1,0 +1,139 @@
+"""Arms of a comparison: the same patients and budget, one thing changed, scored by the same referee.
+
+Each arm is a run folder that resumes; each arm's scores are kept beside it, so
+a study that was stopped goes on where it was. Committed are JSON, CSV and the
+table, never weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hepar.cases import Case
+from hepar.files import write_json, write_text
+from hepar.inference import SlabSegmenter, load_segmenter
+from hepar.io import read, read_labels
+from hepar.metrics import EMPTY_RULE, evaluate
+from hepar.study.training import TrainingOrder, train_ordered
+from hepar.training.deep_method import command_line, versions
+from hepar.training.loop import Listener
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training of a comparison; `shown` are the words of its table row."""
+
+    name: str
+    order: TrainingOrder
+    shown: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A test case and the group of the table it belongs to."""
+
+    group: str
+    case: Case
+
+
+def volume_trial(group: str, patient: str, ct: Path, label: Path) -> Trial:
+    """A whole volume to test on, in any format hepar reads."""
+    return Trial(group, Case(patient, patient, partial(read, ct), partial(read_labels, label)))
+
+
+def run_arms(arms: Sequence[Arm], trials: Sequence[Trial], out: Path, listen: Listener, say: Say) -> None:
+    """Train and score every arm, then write `table.md`, `cases.csv` and `study.json` into `out`."""
+    results = {}
+    for number, arm in enumerate(arms):
+        say(f"arm {number + 1} of {len(arms)}: {arm.name}")
+        scores = out / arm.name / "scores.json"
+        if not scores.exists():
+            train_ordered(arm.order, listen)
+            write_json(scores, score(load_segmenter(arm.order.out / "model"), trials, say))
+        results[arm.name] = json.loads(scores.read_text(encoding="utf-8"))
+    facts = {
+        "command": command_line(),
+        "versions": versions(),
+        "arms": [arm.name for arm in arms],
+        "test": [{"group": t.group, "patient": t.case.patient} for t in trials],
+        "empty_rule": EMPTY_RULE,
+    }
+    write_json(out / "study.json", facts)
+    write_text(out / "cases.csv", cases_csv(results))
+    write_text(out / "table.md", table(arms, results, out))
+
+
+def score(segmenter: SlabSegmenter, trials: Sequence[Trial], say: Say = lambda _: None) -> list[dict[str, Any]]:
+    """One row a trial: group, patient, seconds and the numbers of each structure."""
+    rows = []
+    for trial in trials:
+        ct, truth = trial.case.ct, trial.case.truth
+        started = time.monotonic()
+        found = segmenter.segment(ct)
+        seconds = time.monotonic() - started
+        scores = evaluate(truth, found, trial.case.labels)
+        structures = {name: asdict(row) for name, row in scores.structures.items()}
+        rows.append(
+            {"group": trial.group, "patient": trial.case.patient, "slices": ct.values.shape[0],
+             "seconds": round(seconds, 1), "structures": structures}
+        )  # fmt: skip
+        say(f"  {trial.group} {trial.case.patient}: liver Dice {scores.liver.dice:.3f}")
+    return rows
+
+
+def cases_csv(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Every case of every arm, a line each; an undefined number is an empty field."""
+    text = io.StringIO()
+    measures = ("dice", "assd_mm", "hausdorff95_mm", "truth_ml", "found_ml")
+    columns = [f"{s}_{m}" for s in ("liver", "liver_exclusive", "tumour") for m in measures]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["arm", "group", "patient", "slices", "seconds", *columns])
+    for arm, rows in results.items():
+        for row in rows:
+            numbers = [
+                row["structures"].get(s, {}).get(m) for s in ("liver", "liver_exclusive", "tumour") for m in measures
+            ]
+            facts = [arm, row["group"], row["patient"], row["slices"], row["seconds"]]
+            writer.writerow(facts + ["" if n is None else round(n, 4) for n in numbers])
+    return text.getvalue()
+
+
+def table(arms: Sequence[Arm], results: dict[str, list[dict[str, Any]]], out: Path) -> str:
+    """Markdown: one line per arm with means, counts and training minutes, one block per group of trials."""
+    groups = list(dict.fromkeys(row["group"] for rows in results.values() for row in rows))
+    lines = [f"Empty rule: {EMPTY_RULE}", ""]
+    head = "| network | preprocessing | encoder starts from | updates | minutes "
+    head += "| liver Dice | liver ASSD mm | tumour Dice | tumour ASSD mm |"
+    for group in groups:
+        lines += [f"**{group}**", "", head, "|" + "---|" * 9]
+        for arm in arms:
+            run = json.loads((out / arm.name / "run.json").read_text(encoding="utf-8"))
+            rows = [row["structures"] for row in results[arm.name] if row["group"] == group]
+            cells = [_mean(rows, s, m) for s, m in
+                     (("liver", "dice"), ("liver", "assd_mm"), ("tumour", "dice"), ("tumour", "assd_mm"))]  # fmt: skip
+            lines.append(
+                "| " + " | ".join([*arm.shown, str(run["updates"]), f"{run['minutes_training']:.1f}", *cells]) + " |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _mean(rows: Sequence[dict[str, Any]], structure: str, metric: str) -> str:
+    """Mean over the cases where the number is defined, with their count."""
+    values = [row.get(structure, {}).get(metric) for row in rows]
+    known = [v for v in values if v is not None and not math.isnan(v)]
+    if not known:
+        return "n/a (0)"
+    return f"{statistics.fmean(known):.{3 if metric == 'dice' else 1}f} ({len(known)})"
