@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hepar.nets.grey_input import GreyInput
-from hepar.nets.upsampling import BilinearUpsampling
+from hepar.nets.upsampling import BilinearUpsampling, full_precision
 
 
 class EncoderDecoder(nn.Module):
@@ -56,12 +56,11 @@ def _he_normal(layer: nn.Conv2d | nn.ConvTranspose2d, fan_in: float) -> None:
 
 
 class ScoreHead(nn.Conv2d):
-    """A zero-initialised 1x1 convolution to class scores, computed in float32 also under CPU autocast.
+    """A zero-initialised 1x1 convolution to class scores, computed in float32 also under autocast.
 
-    The scores cost next to nothing, so they keep full precision. It is also a
-    must: the bfloat16 backward pass of a 1x1 convolution from more than 2048
-    channels to a few writes beyond its memory on CPUs with AMX (torch 2.13,
-    oneDNN 3.12), and the process dies.
+    A must, not a nicety: in bfloat16 the backward pass of a 1x1 convolution
+    from more than 2048 channels to a few writes beyond its memory on CPUs with
+    AMX (torch 2.13, oneDNN 3.12), and the process dies sooner or later.
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -69,9 +68,7 @@ class ScoreHead(nn.Conv2d):
         zero_head(self)
 
     def forward(self, maps: Tensor) -> Tensor:
-        if not torch.is_autocast_enabled("cpu"):
-            return super().forward(maps)
-        with torch.autocast("cpu", enabled=False):
+        with full_precision(maps):
             return super().forward(maps.float())
 
 

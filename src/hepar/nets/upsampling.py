@@ -8,6 +8,8 @@ with VGG, would leave half a pixel here.) Weights are 1 - |tap - centre| / s.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,10 +35,16 @@ class BilinearUpsampling(nn.Module):
             self.register_buffer("weight", kernel)
 
     def forward(self, scores: Tensor) -> Tensor:
-        # In bf16 the backward pass of this grouped convolution corrupted memory on a CPU with AMX (torch 2.13);
-        # it is a sliver of the work, and interpolation deserves full precision anyway.
-        with torch.autocast(scores.device.type, enabled=False):
+        with full_precision(scores):
             return F.conv_transpose2d(scores.float(), self.weight, stride=self.factor, groups=self.weight.shape[0])
+
+
+def full_precision(maps: Tensor) -> AbstractContextManager[object]:
+    """Switches autocast off on the device of `maps`: scores and their interpolation are cheap and stay float32."""
+    device = maps.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def bilinear_kernel(factor: int) -> Tensor:

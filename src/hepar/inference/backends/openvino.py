@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ def openvino_predictor(model: Path) -> Predictor:
 
     Raises BadModel when the file cannot be read.
     """
+    # The package brings a telemetry client for its model converter. hepar makes no network
+    # call: barred here, OpenVINO falls back to its own empty stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     from openvino import Core
 
     core = Core()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hepar.datasets.phantom_canvas import Canvas, Floats, Mask, Place, ellipsoid, smooth_field, tube_level
+from hepar.datasets.phantom.canvas import Canvas, Floats, Mask, Place, ellipsoid, smooth_field, tube_level
 
 # Where the back (angle pi/2) stands among the 721 angles of the outline.
 BACK = 540

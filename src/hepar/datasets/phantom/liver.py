@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from hepar.datasets.phantom_anatomy import Shapes, Tissue
-from hepar.datasets.phantom_canvas import Box, Canvas, Floats, Mask, Place, ellipsoid, reach, smooth_field, tube_level
+from hepar.datasets.phantom.anatomy import Shapes, Tissue
+from hepar.datasets.phantom.canvas import Box, Canvas, Floats, Mask, Place, ellipsoid, reach, smooth_field, tube_level
 from hepar.volume import LIVER, TUMOUR
 
 Segment = tuple[NDArray[Any], NDArray[Any], float, float]

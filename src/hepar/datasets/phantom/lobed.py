@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepar.datasets.phantom_canvas import Floats, Place, star, tube_level
+from hepar.datasets.phantom.canvas import Floats, Place, star, tube_level
 
 
 class Lobes:

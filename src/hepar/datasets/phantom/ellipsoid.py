@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hepar.datasets.phantom_canvas import Floats, Place, ellipsoid, smooth_union
+from hepar.datasets.phantom.canvas import Floats, Place, ellipsoid, smooth_union
 
 
 class Ellipsoids:

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from hepar.cases import Case
-from hepar.datasets.phantom_anatomy import (
+from hepar.datasets.phantom.anatomy import (
     Shapes,
     Tissue,
     paint_bowel,
@@ -34,10 +34,10 @@ from hepar.datasets.phantom_anatomy import (
     paint_trunk,
     paint_upper_left,
 )
-from hepar.datasets.phantom_canvas import Canvas, scanned
-from hepar.datasets.phantom_ellipsoid import Ellipsoids
-from hepar.datasets.phantom_liver import LesionPlan, paint_lesions, paint_liver
-from hepar.datasets.phantom_lobed import Lobes
+from hepar.datasets.phantom.canvas import Canvas, scanned
+from hepar.datasets.phantom.ellipsoid import Ellipsoids
+from hepar.datasets.phantom.liver import LesionPlan, paint_lesions, paint_liver
+from hepar.datasets.phantom.lobed import Lobes
 from hepar.errors import BadInput
 from hepar.geometry import Geometry, Shape, Triple
 from hepar.volume import LabelMap, Volume
