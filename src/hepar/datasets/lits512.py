@@ -27,4 +27,4 @@ def cases(root: Path) -> list[Case]:
         for row in csv.DictReader(file):
             if row["patient"] not in UNKNOWN_SPACING:
                 spacing[row["patient"]] = (2 * float(row["z_mm"]), float(row["x_mm"]))
-    return cases_of_rows(read_manifest(root, ".webp"), GreyScale(*WINDOW_HU), spacing)
+    return cases_of_rows(read_manifest(root, ".webp"), GreyScale(*WINDOW_HU), spacing, "lits512")

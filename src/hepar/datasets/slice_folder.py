@@ -58,7 +58,7 @@ def cases(root: Path) -> list[Case]:
         scale = GreyScale(facts["low_hu"], facts["high_hu"], facts["pixel_mm"], facts["slice_mm"])
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"slices.json of {root.name} lacks or garbles {error}; see the format in the docs") from error
-    return cases_of_rows(read_manifest(root), scale, {})
+    return cases_of_rows(read_manifest(root), scale, {}, root.name)
 
 
 def read_manifest(root: Path, suffix: str = "") -> list[SliceRow]:
@@ -87,7 +87,7 @@ def cases_of_rows(rows: Sequence[SliceRow], scale: GreyScale, spacing_mm: dict[s
         spacing = spacing_mm.get(patient, (scale.slice_mm, scale.pixel_mm))
         found.append(
             Case(
-                id=patient if status == "full" else f"{patient}-{status}",
+                id=f"{name}-{patient}" if status == "full" else f"{name}-{patient}-{status}",
                 patient=patient,
                 read_ct=partial(_stack_ct, mine, scale, spacing),
                 read_truth=partial(_stack_truth, mine, spacing),

@@ -26,4 +26,4 @@ def recognises(root: Path) -> bool:
 
 def cases(root: Path) -> list[Case]:
     """A case per patient and label status."""
-    return cases_of_rows(read_manifest(root), GREY, {})
+    return cases_of_rows(read_manifest(root), GREY, {}, "slices256")

@@ -73,6 +73,10 @@ def load_slices(
     """
     if not cases:
         raise BadInput("no cases to train on; check the data folder and the patients left out")
+    names = [case.id for case in cases]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise BadInput(f"cases {', '.join(twice[:5])} occur twice; give every case of every data set its own id")
     images: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.uint8]] = []
     owner: list[tuple[str, str, bool]] = []
