@@ -77,8 +77,13 @@ def read_manifest(root: Path, suffix: str = "") -> list[SliceRow]:
     return rows
 
 
-def cases_of_rows(rows: Sequence[SliceRow], scale: GreyScale, spacing_mm: dict[str, tuple[float, float]]) -> list[Case]:
-    """Group rows into cases; `spacing_mm` gives (slice, pixel) spacing of patients where it is known."""
+def cases_of_rows(
+    rows: Sequence[SliceRow], scale: GreyScale, spacing_mm: dict[str, tuple[float, float]], name: str
+) -> list[Case]:
+    """Group rows into cases; `spacing_mm` gives (slice, pixel) spacing of patients where it is known.
+
+    Case ids begin with `name`: a patient may appear in several data sets.
+    """
     groups: dict[tuple[str, LabelStatus], list[SliceRow]] = {}
     for row in sorted(rows, key=lambda r: (r.patient, r.index)):
         groups.setdefault((row.patient, row.status), []).append(row)
