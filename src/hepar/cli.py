@@ -57,18 +57,15 @@ def segment(
     report: Annotated[bool, typer.Option(help="Also write pictures and an HTML page for each scan.")] = True,
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
-    from hepar.errors import SomeCasesFailed
     from hepar.inference import open_model
-    from hepar.service.batch import Job, segment_batch
+    from hepar.service.batch import Job, require_success, segment_batch
     from hepar.service.console import batch_listener, show_model
 
     opened = open_model(model)
     show_model(opened)
     with batch_listener() as listener:
         outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
-    failed = [o for o in outcomes if o.status == "failed"]
-    if failed:
-        raise SomeCasesFailed(f"{len(failed)} of {len(outcomes)} cases failed, see above; the others are in {out.name}")
+    require_success(outcomes)
 
 
 @app.command()

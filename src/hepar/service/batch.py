@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import hepar
-from hepar.errors import BadInput, HeparError, OutputError
+from hepar.errors import BadInput, HeparError, OutputError, SomeCasesFailed
 from hepar.files import replace_whole, write_json
 from hepar.inference import Model, SlabSegmenter, load_segmenter
 from hepar.io import Scan, find_scans, write
@@ -27,11 +28,12 @@ log = logging.getLogger("hepar")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case; `message` says why it failed or was skipped."""
+    """What became of one case; `message` says why it failed or was skipped, `error` is what failed it."""
 
     id: str
     status: Literal["segmented", "skipped", "failed"]
     message: str = ""
+    error: HeparError | None = None
     liver_ml: float | None = None
     tumour_ml: float | None = None
     seconds: float = 0.0
@@ -69,37 +71,40 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     """Segment every scan that `source` holds.
 
     An output folder receives `ID.nii.gz`, `ID.json` and with `reports` also
-    `ID.html` and `ID.png` for each scan. A case whose `ID.json` names the same
-    model and whose labels are there is skipped.
+    `ID.html` and `ID.png` for each scan. A case is skipped when its `ID.json`
+    names the same model and the same voxels, and its other files are there.
 
-    Raises BadInput when `source` holds no scan, or several for one label file.
+    Raises BadInput when `source` holds no scan, or several for one label file,
+    and OutputError when nothing can be written to `out`.
     """
     scans = find_scans(source)
     if job.single_file and len(scans) > 1:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
-    if not job.single_file and job.out.exists() and not job.out.is_dir():
-        raise OutputError(f"'{job.out.name}' is a file; give a folder, or a name that ends in .nii or .nii.gz")
-    segmenter: SlabSegmenter | None = None
+    segmenter = load_segmenter(job.model, job.device)
+    _require_writable(job)
     outcomes = []
     for number, scan in enumerate(scans):
         job.listener.started(number, len(scans), scan.id)
-        if not job.single_file and _finished(scan.id, job):
-            outcome = Outcome(scan.id, "skipped", "already segmented by this model")
-        else:
-            # Loaded once, and only if there is something to do.
-            segmenter = segmenter or load_segmenter(job.model, job.device)
-            outcome = _one_case(scan, job, segmenter)
+        outcome = _one_case(scan, job, segmenter)
         job.listener.ended(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
-def write_case(case: SummaryInput, folder: Path, name: str) -> None:
-    """Pictures, page and numbers of one case; the JSON comes last, since it marks the case as finished."""
+def require_success(outcomes: Sequence[Outcome]) -> None:
+    """Raises the error of a lone case that failed, and SomeCasesFailed when it was one of several."""
+    failed = [outcome.error for outcome in outcomes if outcome.error]
+    if failed and len(outcomes) == 1:
+        raise failed[0]
+    if failed:
+        raise SomeCasesFailed(f"{len(failed)} of {len(outcomes)} cases failed, see above; the others are done")
+
+
+def write_pages(case: SummaryInput, folder: Path, name: str) -> None:
+    """Pictures and page of one case."""
     with replace_whole(folder / f"{name}.png") as temporary:
         contact_sheet(case.ct, case.labels, case.truth).save(temporary, format="PNG")
     write_summary(case, folder / f"{name}.html")
-    write_json(folder / f"{name}.json", summary_json(case))
 
 
 def summary_of(ct: Volume, found: LabelMap, model: Model, truth: LabelMap | None = None) -> SummaryInput:
@@ -121,43 +126,73 @@ def summary_of(ct: Volume, found: LabelMap, model: Model, truth: LabelMap | None
     )
 
 
+def _require_writable(job: Job) -> None:
+    """Find out before hours of work, not after."""
+    folder = job.out.parent if job.single_file else job.out
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"'{folder.name}' is a file, not a folder; choose another place for the output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {job.out.name}: {error.strerror}; choose a folder you can write to") from error
+
+
 def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
     started = time.monotonic()
     try:
         ct = scan.read()
         read_s = time.monotonic() - started
+        voxels = _fingerprint(ct)
+        if not job.single_file and _finished(scan.id, voxels, job):
+            return Outcome(scan.id, "skipped", "already segmented by this model")
         found = segmenter.segment(ct, job.listener.slices)
         seconds = {"read": round(read_s, 2), "segment": round(time.monotonic() - started - read_s, 2)}
+        # Until the case is complete nothing may say so: an older JSON would vouch for newer labels.
+        if not job.single_file:
+            _facts_of(scan.id, job).unlink(missing_ok=True)
         write(found, job.labels_of(scan.id))
         if not job.single_file:
-            _record(scan.id, ct, found, job, seconds)
+            _record(scan.id, ct, found, job, {"voxels": voxels, "seconds": seconds})
     except HeparError as error:
-        return Outcome(scan.id, "failed", str(error))
+        return Outcome(scan.id, "failed", str(error), error)
     except Exception as error:  # whatever one case provokes, the others must go on
         log.debug("a case failed", exc_info=True)
-        return Outcome(scan.id, "failed", f"unexpected {type(error).__name__}; run with --verbose and report it")
+        message = f"unexpected {type(error).__name__}; run with --verbose and report it"
+        return Outcome(scan.id, "failed", message, HeparError(message))
     measured = volumes(found)
-    return Outcome(scan.id, "segmented", "", measured.liver_ml, measured.tumour_ml, time.monotonic() - started)
+    seconds_all = time.monotonic() - started
+    return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all)
 
 
-def _record(case: str, ct: Volume, found: LabelMap, job: Job, seconds: dict[str, float]) -> None:
-    from dataclasses import replace
-
+def _record(case: str, ct: Volume, found: LabelMap, job: Job, facts: dict[str, Any]) -> None:
+    """Pictures and page where wanted, then the JSON."""
+    summary = replace(summary_of(ct, found, job.model), file_name=case, seconds=facts["seconds"])
     if job.reports:
-        summary = replace(summary_of(ct, found, job.model), file_name=case, seconds=seconds)
-        write_case(summary, job.out, case)
-        return
-    facts = {"hepar": hepar.__version__, "disclaimer": hepar.DISCLAIMER, "model": {"name": job.model.id}}
-    write_json(job.out / f"{case}.json", facts | {"volumes": asdict(volumes(found)), "seconds": seconds})
+        write_pages(summary, job.out, case)
+    write_json(_facts_of(case, job), summary_json(summary) | facts)
 
 
-def _finished(case: str, job: Job) -> bool:
-    """True when this model's labels of the case are complete."""
-    facts = job.out / f"{case}.json"
-    if not (job.labels_of(case).is_file() and facts.is_file()):
+def _fingerprint(ct: Volume) -> str:
+    """Tells scans apart that share a name: two patients' files are often both called ct.nii.gz."""
+    hashed = hashlib.sha256(ct.geometry.affine.tobytes())
+    for part in ct.values:
+        hashed.update(part.tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _facts_of(case: str, job: Job) -> Path:
+    return job.out / f"{case}.json"
+
+
+def _finished(case: str, voxels: str, job: Job) -> bool:
+    """True when this model's results for these voxels are complete."""
+    wanted = [job.labels_of(case)] + [job.out / f"{case}{end}" for end in (".html", ".png") if job.reports]
+    if not all(path.is_file() for path in wanted):
         return False
     try:
-        made_by: Any = json.loads(facts.read_text(encoding="utf-8"))["model"]["name"]
-    except (ValueError, KeyError, TypeError):
+        facts: Any = json.loads(_facts_of(case, job).read_text(encoding="utf-8"))
+        return bool(facts["model"]["name"] == job.model.id and facts["voxels"] == voxels)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return bool(made_by == job.model.id)

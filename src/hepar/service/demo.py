@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hepar.files import write_json
 from hepar.inference import load_segmenter, open_model
 from hepar.io import write, write_volume
-from hepar.report.summary import SummaryInput
-from hepar.service.batch import summary_of, write_case
+from hepar.report.summary import SummaryInput, summary_json
+from hepar.service.batch import summary_of, write_pages
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def phantom_demo(out: Path) -> DemoResult:
     write(found, out / "phantom.nii.gz")
     summary = summary_of(ct, found, model, truth)
     summary = replace(summary, file_name="phantom_ct.nii.gz", evidence="phantom", seconds=seconds)
-    write_case(summary, out, "phantom")
+    write_pages(summary, out, "phantom")
+    write_json(out / "phantom.json", summary_json(summary))
     names = ("phantom_ct.nii.gz", "phantom.nii.gz", "phantom.png", "phantom.html", "phantom.json")
     return DemoResult(summary, tuple(out / name for name in names))
