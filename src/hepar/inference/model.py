@@ -23,6 +23,7 @@ from hepar.preprocess.intensity import steps_from_json, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
 
 FORMAT = 1
+KINDS = ("onnx", "torch")
 SHIPPED = "liver_tumour_small"
 
 
@@ -93,7 +94,9 @@ def open_model(folder: Path | str | None = None) -> Model:
         )
         card, kind = ModelCard(**facts["card"]), facts["kind"]
         sha256, network = facts["sha256"], facts["network"]
-    except (ValueError, KeyError, TypeError) as error:
+        if kind not in KINDS:
+            raise BadModel(f"{where.name} is a model of kind {kind!r}; hepar runs {' and '.join(KINDS)}. Update hepar")
+    except (BadInput, ValueError, KeyError, TypeError) as error:
         raise BadModel(f"{where.name}/model.json is damaged ({error}); fetch or export the model again") from error
     if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != sha256:
         raise BadModel(

@@ -63,15 +63,26 @@ def fit(
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Weight decay acts on weights (kernels), not on biases and normalisation, as in MATLAB."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = []
+    for part, share in _parts(network, recipe.encoder_share):
+        kernels, others = [p for p in part if p.ndim > 1], [p for p in part if p.ndim <= 1]
+        groups.append({"params": kernels, "weight_decay": recipe.weight_decay, "share": share})
+        groups.append({"params": others, "weight_decay": 0.0, "share": share})
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.learning_rate)
+
+
+def _parts(network: nn.Module, encoder_share: float) -> list[tuple[list[nn.Parameter], float]]:
+    """Trainable parameters with their share of the learning rate: the encoder's, then all others."""
+    encoder = getattr(network, "encoder", None)
+    inside = {id(p) for p in encoder.parameters()} if isinstance(encoder, nn.Module) else set()
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        ([p for p in trained if id(p) in inside], encoder_share),
+        ([p for p in trained if id(p) not in inside], 1.0),
+    ]
 
 
 def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Tensor, recipe: Recipe) -> float:
@@ -112,7 +123,7 @@ def _one_epoch(
                 images, labels = augment(images, labels, recipe.augmentation, generator)
             lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)
             for group in state.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["share"]
             losses.append(update_once(state, images, labels, union, recipe))
             spent = (time.monotonic() - started) / (step + 1) * steps
             left = spent * (recipe.epochs - epoch - (step + 1) / steps)

@@ -46,6 +46,8 @@ class Recipe:
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 1e-4
+    # The encoder's rate as a share of `learning_rate`; 1 as in the paper, which fine-tunes all layers alike.
+    encoder_share: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Literal["constant", "poly", "cosine"] = "constant"
