@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hepar.training.loop import Tick
 
 console = Console(highlight=False)
-STRUCTURE_NAMES = {"liver": "liver (with tumour)", "liver_exclusive": "liver (label 1 only)", "tumour": "tumour"}
+STRUCTURE_NAMES = {"liver": "liver + tumour", "liver_exclusive": "liver only", "tumour": "tumour"}
 
 
 def say(text: str) -> None:
@@ -76,13 +76,23 @@ def show_scores(cases: Sequence[CaseScores]) -> None:
             continue
         _add_rows(table, case.case, case.scores)
     console.print(table)
-    means = Table("mean over cases", "metric", "mean", "median", "cases", "excluded as undefined")
-    for row in summary_rows(cases):
-        name = STRUCTURE_NAMES.get(row.structure, row.structure)
-        numbers = (_number(row.mean, 3), _number(row.median, 3), str(row.count), str(row.excluded))
-        means.add_row(name, row.metric, *numbers)
-    console.print(means)
-    console.print(f"Empty rule: {escape(EMPTY_RULE)}")
+    console.print(_means(cases))
+    say(f"Empty rule: {EMPTY_RULE}")
+
+
+def _means(cases: Sequence[CaseScores]) -> Table:
+    """Mean and median of each number, with the cases behind it and those left out as undefined."""
+    numbers = {(row.structure, row.metric): row for row in summary_rows(cases)}
+    table = Table("mean | median (cases, left out)", "Dice", "ASSD (mm)", "HD95 (mm)", "false positive (mL)")
+    for structure in dict.fromkeys(structure for structure, _ in numbers):
+        cells = []
+        for metric in ("dice", "assd_mm", "hausdorff95_mm", "false_positive_ml"):
+            row = numbers.get((structure, metric))
+            digits = 3 if metric == "dice" else 1
+            shown = row and f"{_number(row.mean, digits)} | {_number(row.median, digits)} ({row.count}, {row.excluded})"
+            cells.append(shown or "")
+        table.add_row(STRUCTURE_NAMES.get(structure, structure), *cells)
+    return table
 
 
 def _add_rows(table: Table, case: str, scores: Scores) -> None:
@@ -103,7 +113,7 @@ def show_demo(result: DemoResult) -> None:
         cells = [(row["dice"], 3), (row["assd_mm"], 2), (row["truth_ml"], 1), (row["found_ml"], 1)]
         table.add_row(STRUCTURE_NAMES.get(name, name), *(_number(math.nan if v is None else v, d) for v, d in cells))
     console.print(table)
-    console.print(f"Empty rule: {escape(EMPTY_RULE)}")
+    say(f"Empty rule: {EMPTY_RULE}")
     console.print(f"segmented in {result.summary.seconds['segment']:.1f} s; wrote")
     for path in result.files:
         say(f"  {path}")
