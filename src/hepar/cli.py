@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 import hepar
-from hepar.errors import HeparError
+from hepar.errors import HeparError, MissingExtra
 
 app = typer.Typer(
     name="hepar",
@@ -19,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+# Libraries that the base install lacks, and the extra that brings each.
+EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "train"}
 In = Annotated[
     Path, typer.Argument(help="A CT (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or .zip, or a folder.")
 ]
@@ -32,13 +34,22 @@ def main() -> None:
     try:
         app()
     except HeparError as error:
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]hepar:[/red] {_plain(str(error))}")
-        sys.exit(error.exit_code)
+        _leave(error)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(str(error.name).split(".", maxsplit=1)[0])
+        if extra is None:
+            raise
+        _leave(MissingExtra(f"this command needs {error.name}; install it with `pip install hepar[{extra}]`"))
     except KeyboardInterrupt:
         sys.stderr.write("hepar: interrupted; finished cases and epochs are kept, run the command again to go on\n")
         sys.exit(130)
+
+
+def _leave(error: HeparError) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]hepar:[/red] {_plain(str(error))}")
+    sys.exit(error.exit_code)
 
 
 @app.callback()
