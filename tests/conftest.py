@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 
 from hepar.geometry import Geometry
 from hepar.volume import LabelMap, Volume
+
+# One thread a test process: for tiny networks starting more takes longer than the work, and workers run side by side.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
