@@ -172,6 +172,23 @@ study = typer.Typer(help="Comparisons under one protocol; each is resumable.", n
 app.add_typer(study, name="study")
 
 
+@study.command("score")
+def study_score(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for scores.json, cases.csv and study.json.")],
+    folds: Annotated[Path, typer.Option(help="Fold file.")],
+    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
+) -> None:
+    """Score a model on a fold's left-out patients and the two whole volumes."""
+    from hepar.service.console import say
+    from hepar.study.arms import score_model
+    from hepar.study.six_arms import SixArms, trials
+
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, {}, ())
+    score_model(model, trials(plan), out, say)
+
+
 @study.command("six-arms")
 def study_six_arms(
     data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],

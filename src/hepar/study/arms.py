@@ -21,7 +21,7 @@ from typing import Any
 
 from hepar.cases import Case
 from hepar.files import write_json, write_text
-from hepar.inference import SlabSegmenter, load_segmenter
+from hepar.inference import SlabSegmenter, load_segmenter, open_model
 from hepar.io import read, read_labels
 from hepar.metrics import EMPTY_RULE, evaluate
 from hepar.study.training import TrainingOrder, train_ordered
@@ -29,6 +29,7 @@ from hepar.training.deep_method import command_line, versions
 from hepar.training.loop import Listener
 
 Say = Callable[[str], None]
+SHOWN = (("liver", "dice"), ("liver", "assd_mm"), ("tumour", "dice"), ("tumour", "assd_mm"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,31 @@ def run_arms(arms: Sequence[Arm], trials: Sequence[Trial], out: Path, listen: Li
     write_text(out / "table.md", table(arms, results, out))
 
 
+def score_model(model: Path, trials: Sequence[Trial], out: Path, say: Say) -> None:
+    """Score a model folder on `trials`: `scores.json`, `cases.csv` and `study.json` in `out`."""
+    opened = open_model(model)
+    rows = score(load_segmenter(opened), trials, say)
+    facts = {
+        "command": command_line(),
+        "versions": versions(),
+        "model": opened.id,
+        "empty_rule": EMPTY_RULE,
+        "means": {group: means([r["structures"] for r in rows if r["group"] == group]) for group in groups_of(rows)},
+    }
+    write_json(out / "scores.json", rows)
+    write_json(out / "study.json", facts)
+    write_text(out / "cases.csv", cases_csv({opened.card.name: rows}))
+
+
+def groups_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["group"] for row in rows))
+
+
+def means(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Mean and, in brackets, number of cases of each shown measure."""
+    return {f"{s} {m}": _mean(rows, s, m) for s, m in SHOWN}
+
+
 def score(segmenter: SlabSegmenter, trials: Sequence[Trial], say: Say = lambda _: None) -> list[dict[str, Any]]:
     """One row a trial: group, patient, seconds and the numbers of each structure."""
     rows = []
@@ -112,7 +138,7 @@ def cases_csv(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def table(arms: Sequence[Arm], results: dict[str, list[dict[str, Any]]], out: Path) -> str:
     """Markdown: one line per arm with means, counts and training minutes, one block per group of trials."""
-    groups = list(dict.fromkeys(row["group"] for rows in results.values() for row in rows))
+    groups = groups_of([row for rows in results.values() for row in rows])
     lines = [f"Empty rule: {EMPTY_RULE}", ""]
     head = "| network | preprocessing | encoder starts from | updates | minutes "
     head += "| liver Dice | liver ASSD mm | tumour Dice | tumour ASSD mm |"
@@ -121,11 +147,8 @@ def table(arms: Sequence[Arm], results: dict[str, list[dict[str, Any]]], out: Pa
         for arm in arms:
             run = json.loads((out / arm.name / "run.json").read_text(encoding="utf-8"))
             rows = [row["structures"] for row in results[arm.name] if row["group"] == group]
-            cells = [_mean(rows, s, m) for s, m in
-                     (("liver", "dice"), ("liver", "assd_mm"), ("tumour", "dice"), ("tumour", "assd_mm"))]  # fmt: skip
-            lines.append(
-                "| " + " | ".join([*arm.shown, str(run["updates"]), f"{run['minutes_training']:.1f}", *cells]) + " |"
-            )
+            facts = [*arm.shown, str(run["updates"]), f"{run['minutes_training']:.1f}"]
+            lines.append("| " + " | ".join([*facts, *means(rows).values()]) + " |")
         lines.append("")
     return "\n".join(lines)
 
