@@ -16,6 +16,9 @@ from hepar.volume import LabelMap, Volume
 # One thread a test process: for tiny networks starting more takes longer than the work, and workers run side by side.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Tiny arrays gain nothing from threads, and lose much where tests run in parallel. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

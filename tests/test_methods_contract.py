@@ -146,7 +146,8 @@ def test_unknown_names_are_answered_with_the_known_ones():
 def test_a_file_dropped_into_the_folder_is_a_method(tmp_path, monkeypatch):
     before = methods.names()
     (tmp_path / "zz_new_paper.py").write_text(
-        '"""A new paper (Nobody 2030)."""\nfrom hepar.methods.cdnn_squeeze import method\nvariants = {"again": method}\n'
+        '"""A new paper (Nobody 2030)."""\n'
+        'from hepar.methods.cdnn_squeeze import method\nvariants = {"again": method}\n'
     )
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     try:
