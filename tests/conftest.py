@@ -49,6 +49,12 @@ def threshold_model(tmp_path_factory) -> Path:
     return save_threshold_model(tmp_path_factory.mktemp("models") / "threshold")
 
 
+@pytest.fixture(scope="session")
+def eager_model(tmp_path_factory) -> Path:
+    """The same with liver from 30 HU: another model, which sees more."""
+    return save_threshold_model(tmp_path_factory.mktemp("models") / "eager", liver_hu=30.0)
+
+
 def save_threshold_model(folder: Path, liver_hu: float = 120.0) -> Path:
     """A 1x1 convolution: logits 0, g - liver_hu and 2 g - liver_hu - 200 of grey g, which is HU from 0 to 255."""
     import torch

@@ -28,17 +28,25 @@ def phantom_demo(out: Path) -> DemoResult:
     """
     from hepar.datasets.phantom import DEMO, make_phantom
 
+    model = open_model()
+    segmenter = load_segmenter(model)
     ct, truth = make_phantom(DEMO)
     write_volume(ct, out / "phantom_ct.nii.gz")
     write(truth, out / "phantom_label.nii.gz")
-    model = open_model()
     started = time.monotonic()
-    found = load_segmenter(model).segment(ct)
+    found = segmenter.segment(ct)
     seconds = {"segment": round(time.monotonic() - started, 2)}
     write(found, out / "phantom.nii.gz")
     summary = summary_of(ct, found, model, truth)
     summary = replace(summary, file_name="phantom_ct.nii.gz", evidence="phantom", seconds=seconds)
     write_pages(summary, out, "phantom")
     write_json(out / "phantom.json", summary_json(summary))
-    names = ("phantom_ct.nii.gz", "phantom.nii.gz", "phantom.png", "phantom.html", "phantom.json")
+    names = (
+        "phantom_ct.nii.gz",
+        "phantom_label.nii.gz",
+        "phantom.nii.gz",
+        "phantom.png",
+        "phantom.html",
+        "phantom.json",
+    )
     return DemoResult(summary, tuple(out / name for name in names))
