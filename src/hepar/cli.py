@@ -149,7 +149,7 @@ def train(
     from hepar.service.console import training_listener
     from hepar.study.training import TrainingOrder, train_ordered
 
-    order = TrainingOrder(method, tuple(data), out, tuple(filter(None, leave_out.split(","))), folds, fold, phantoms,
+    order = TrainingOrder(method, tuple(data), out, tuple(leave_out.replace(",", " ").split()), folds, fold, phantoms,
                           encoder_weights, recipe, tuple(setting or ()))  # fmt: skip
     with training_listener() as listen:
         train_ordered(order, listen)

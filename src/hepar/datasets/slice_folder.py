@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,15 +67,27 @@ def read_manifest(root: Path, suffix: str = "") -> list[SliceRow]:
     rows = []
     with (root / "manifest.csv").open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
-            name = row["file"] + suffix
-            label = root / "labels" / (Path(name).stem + ".png")
-            status: LabelStatus = "liver_union" if row.get("label_status") == "liver_union" else "full"
-            rows.append(
-                SliceRow(root / "images" / name, label, row["patient"], int(row.get("slice") or number), status)
-            )
+            try:
+                rows.append(_row(root, row, number, suffix))
+            except (KeyError, ValueError) as error:
+                raise BadInput(
+                    f"line {number + 2} of manifest.csv of {root.name} lacks or garbles {error}; expected file, "
+                    "patient, and if known slice (a number) and label_status (full or liver_union)"
+                ) from error
     if not rows:
         raise BadInput(f"manifest.csv of {root.name} lists no slice")
     return rows
+
+
+def _row(root: Path, row: dict[str, str], number: int, suffix: str) -> SliceRow:
+    name = row["file"] + suffix
+    status = row.get("label_status") or "full"
+    # Anything unknown must not pass for full: union labels would then teach tumour as liver.
+    if status not in get_args(LabelStatus):
+        raise ValueError(f"label_status {status!r}")
+    index = int(row.get("slice") or number)
+    label = root / "labels" / (Path(name).stem + ".png")
+    return SliceRow(root / "images" / name, label, row["patient"], index, cast(LabelStatus, status))
 
 
 def cases_of_rows(
@@ -103,14 +116,14 @@ def cases_of_rows(
 
 
 def _stack_ct(rows: Sequence[SliceRow], scale: GreyScale, spacing: tuple[float, float]) -> Volume:
-    grey = np.stack([_picture(row.image) for row in rows]).astype(np.float32)
+    grey = _pictures([row.image for row in rows]).astype(np.float32)
     hu = scale.low_hu + grey * np.float32((scale.high_hu - scale.low_hu) / 255)
     note = "8-bit slices: values outside their window are lost, and gaps between slices are not shown"
     return Volume(np.rint(hu).astype(np.int16), _grid(grey.shape, spacing), notes=(note,))
 
 
 def _stack_truth(rows: Sequence[SliceRow], spacing: tuple[float, float]) -> LabelMap:
-    labels = np.stack([_picture(row.label) for row in rows])
+    labels = _pictures([row.label for row in rows])
     if labels.max() > TUMOUR:
         raise BadInput(f"labels of patient slices hold {labels.max()}; expected 0, 1 and 2")
     return LabelMap(labels, _grid(labels.shape, spacing))
@@ -118,6 +131,18 @@ def _stack_truth(rows: Sequence[SliceRow], spacing: tuple[float, float]) -> Labe
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, float]) -> Geometry:
     return Geometry.from_spacing(shape, (spacing[0], spacing[1], spacing[1]))  # type: ignore[arg-type]
+
+
+def _pictures(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """One scan's pictures as (z, y, x)."""
+    pictures = [_picture(path) for path in paths]
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            raise BadInput(
+                f"{path.name} has {picture.shape[0]} x {picture.shape[1]} pixels, other slices of its patient "
+                f"{pictures[0].shape[0]} x {pictures[0].shape[1]}; bring them to one size"
+            )
+    return np.stack(pictures)
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:

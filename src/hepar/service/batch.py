@@ -17,7 +17,6 @@ from hepar.files import replace_whole, write_json
 from hepar.inference import Model, SlabSegmenter, load_segmenter
 from hepar.io import Scan, find_scans, write
 from hepar.metrics import EMPTY_RULE, evaluate
-from hepar.preprocess import steps_to_json
 from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import volumes
 from hepar.report.summary import ModelFacts, SummaryInput, summary_json, write_summary
@@ -119,9 +118,9 @@ def summary_of(ct: Volume, found: LabelMap, model: Model, truth: LabelMap | None
         scores=None if scores is None else {k: asdict(v) for k, v in scores.structures.items()},
         empty_rule="" if scores is None else EMPTY_RULE,
         settings={
-            "prepare": steps_to_json(model.pipeline.prepare),
-            "grid": repr(model.pipeline.grid),
-            "clean": [repr(step) for step in model.pipeline.clean],
+            "preparation": _listed(model.pipeline.prepare),
+            "network's pixels": repr(model.pipeline.grid),
+            "cleaning": _listed(model.pipeline.clean),
         },
     )
 
@@ -137,6 +136,10 @@ def _require_writable(job: Job) -> None:
             pass
     except OSError as error:
         raise OutputError(f"cannot write {job.out.name}: {error.strerror}; choose a folder you can write to") from error
+
+
+def _listed(steps: Sequence[object]) -> str:
+    return ", then ".join(repr(step) for step in steps) or "none"
 
 
 def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hepar import methods
 from hepar.cases import Case, load_folds
@@ -17,7 +17,7 @@ from hepar.inference import SlabSegmenter
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener
-from hepar.training.recipe import RECIPES, Recipe
+from hepar.training.recipe import RECIPES, Augmentation, Recipe
 
 PHANTOM_SEED = 7
 
@@ -62,15 +62,20 @@ def method_of(order: TrainingOrder) -> DeepMethod:
 def training_cases(order: TrainingOrder) -> list[Case]:
     """Labelled cases of all data sets, without the patients that must not train; phantoms last."""
     cases = [case for root in order.data for case in open_cases(root)]
-    missing = set(order.leave_out) - {case.patient for case in cases}
-    banned = set(order.leave_out)
+    there = {case.patient for case in cases}
+    banned, known = set(order.leave_out), set(there)
     if order.folds:
         folds = load_folds(order.folds)
         if not 0 <= order.fold < len(folds):
             raise BadInput(f"{order.folds.name} has folds 0 to {len(folds) - 1}, not {order.fold}")
-        banned |= set(folds[order.fold].test)
-    elif missing:
-        # A typing error here would train on test patients; with a fold file other data may hold them.
+        fold = folds[order.fold]
+        if not there & {*fold.train, *fold.test}:
+            raise BadInput(f"no patient of {order.folds.name} is in the data; both must use the same names")
+        banned |= set(fold.test)
+        # Data given here need not hold every patient of the fold file.
+        known |= {*fold.train, *fold.test}
+    if missing := banned - known:
+        # A typing error would train on test patients.
         raise BadInput(f"patients {', '.join(sorted(missing))} are in none of the data sets; check --leave-out")
     kept = [case for case in cases if case.patient not in banned]
     return kept + (phantom_cases(count=order.phantoms, seed=PHANTOM_SEED) if order.phantoms else [])
@@ -78,20 +83,32 @@ def training_cases(order: TrainingOrder) -> list[Case]:
 
 def _changed(method: DeepMethod, text: str) -> DeepMethod:
     name, _, value = text.partition("=")
-    if name == "window":
-        low, high = (float(edge) for edge in value.split(","))
-        steps = tuple(Window(low, high) if isinstance(s, Window) else s for s in method.prepare)
-        return replace(method, prepare=steps)
-    if name == "matrix":
-        return replace(method, grid=InPlaneGrid(matrix=int(value)))
-    known: Sequence[str] = [field.name for field in fields(Recipe)]
-    if name not in known:
-        raise BadInput(f"no setting is called {name}; there are window, matrix, {', '.join(known)}")
-    return replace(method, recipe=replace(method.recipe, **{name: _value(value)}))
-
-
-def _value(text: str) -> Any:
+    kinds = get_type_hints(Recipe)
     try:
-        return json.loads(text)
+        if name == "window":
+            low, high = (float(edge) for edge in value.split(","))
+            steps = tuple(Window(low, high) if isinstance(s, Window) else s for s in method.prepare)
+            return replace(method, prepare=steps)
+        if name == "matrix":
+            return replace(method, grid=InPlaneGrid(matrix=int(value)))
+        if name in kinds:
+            return replace(method, recipe=replace(method.recipe, **{name: _value(value, kinds[name])}))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"setting {text} cannot be used ({error}); see `hepar train --help`") from error
+    raise BadInput(f"no setting is called {name}; there are window, matrix, {', '.join(kinds)}")
+
+
+def _value(text: str, kind: Any) -> Any:
+    """The text as a recipe's field wants it. Raises ValueError: a misspelt optimiser must not become another one."""
+    try:
+        value = json.loads(text)
     except ValueError:
-        return text
+        value = text
+    for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+        if one is Augmentation and isinstance(value, dict):
+            return Augmentation(**value)
+        if one is float and type(value) is int:
+            return float(value)
+        if value in get_args(one) if get_origin(one) is Literal else type(value) is one:
+            return value
+    raise ValueError(f"expected {getattr(kind, '__name__', kind)}")
