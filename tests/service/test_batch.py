@@ -178,9 +178,9 @@ def test_success_is_required_only_of_what_failed():
 
 SECRETS = {
     "PatientName": "Quisling^Leonora", "PatientID": "MRN-4711-08", "PatientBirthDate": "19610317",
-    "AccessionNumber": "ACC99887", "InstitutionName": "Klinik Hinterwald", "ReferringPhysicianName": "Wunderlich^Ottokar",
-    "StudyDescription": "RemarkableStudy", "SeriesDescription": "PeculiarSeries", "PatientComments": "SecretComment",
-    "StudyDate": "20190823",
+    "AccessionNumber": "ACC99887", "InstitutionName": "Klinik Hinterwald", "StudyDate": "20190823",
+    "ReferringPhysicianName": "Wunderlich^Ottokar", "PatientComments": "SecretComment",
+    "StudyDescription": "RemarkableStudy", "SeriesDescription": "PeculiarSeries",
 }  # fmt: skip
 
 
