@@ -40,7 +40,7 @@ def test_labels_lie_on_the_exact_grid_of_the_scan_on_disk(name, shared_data, seg
 def test_an_independent_converter_leads_to_identical_labels(patient7, shared_data, segmenter, tmp_path):
     if not shutil.which("dcm2niix"):
         pytest.skip("dcm2niix (Debian package) is not installed")
-    dicom, labels = patient7
+    _, labels = patient7
     with zipfile.ZipFile(shared_data / "dicom" / "ircad07_PATIENT_DICOM.zip") as archive:
         archive.extractall(tmp_path / "dicom")
     command = ["dcm2niix", "-z", "n", "-f", "converted", "-o", str(tmp_path), str(tmp_path / "dicom")]

@@ -115,7 +115,8 @@ store = SliceStore([rng.integers(0, 255, (16, 16)).astype(np.uint8) for _ in ran
                    [rng.integers(0, 3, (16, 16)).astype(np.uint8) for _ in range(12)],
                    np.repeat(["a", "b"], 6), np.repeat(["a", "b"], 6), np.zeros(12, bool))
 torch.manual_seed(0)
-network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(.3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(.3), nn.BatchNorm2d(4), nn.ReLU(),
+                        nn.Conv2d(4, 3, 3, padding=1))
 def listen(tick):
     print(tick.epoch, flush=True)
     time.sleep(float(sys.argv[2]))
