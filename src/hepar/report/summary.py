@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import (
     COMPONENT_RULE,
     DIAMETER_RULE,
+    TumourRow,
     measurements_of,
     tumour_table,
     volumes,
@@ -79,6 +81,15 @@ class SummaryInput:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def picture(self) -> Image.Image:
+        """The contact sheet, drawn once for the page and the picture file."""
+        return contact_sheet(self.ct, self.labels, self.truth)
+
+    @cached_property
+    def tumours(self) -> list[TumourRow]:
+        return tumour_table(self.ct, self.labels)
+
 
 def summary_page(case: SummaryInput) -> str:
     """The page as HTML. Raises GeometryMismatch when the labels do not lie on the scan's grid."""
@@ -104,7 +115,7 @@ def summary_json(case: SummaryInput) -> dict[str, Any]:
         "file": _name_only(case.file_name),
         "evidence": case.evidence,
         "model": {"name": case.model.name, "licence": case.model.licence, "trained_on": case.model.trained_on},
-        **measurements_of(volumes(case.labels), tumour_table(case.ct, case.labels)),
+        **measurements_of(volumes(case.labels), case.tumours),
         "scores": {name: dict(row) for name, row in (case.scores or {}).items()},
         "empty_rule": case.empty_rule,
         "settings": dict(case.settings),
@@ -113,7 +124,6 @@ def summary_json(case: SummaryInput) -> dict[str, Any]:
 
 
 def _facts(case: SummaryInput) -> dict[str, Any]:
-    tumours = tumour_table(case.ct, case.labels)
     columns, rows = _score_table(case.scores or {})
     return {
         "disclaimer": hepar.DISCLAIMER,
@@ -121,12 +131,12 @@ def _facts(case: SummaryInput) -> dict[str, Any]:
         "file_name": _name_only(case.file_name),
         "evidence": case.evidence,
         "evidence_text": EVIDENCE[case.evidence],
-        "picture": _as_data_url(contact_sheet(case.ct, case.labels, case.truth)),
+        "picture": _as_data_url(case.picture),
         "has_truth": case.truth is not None,
         "volumes": volumes(case.labels),
         "reference": None if case.truth is None else volumes(case.truth),
-        "tumours": tumours[:MOST_TUMOURS],
-        "tumour_count": len(tumours),
+        "tumours": case.tumours[:MOST_TUMOURS],
+        "tumour_count": len(case.tumours),
         "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE),
         "score_columns": columns,
         "score_rows": rows,
@@ -159,5 +169,5 @@ def _name_only(name: str) -> str:
 
 def _as_data_url(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -17,7 +17,6 @@ from hepar.files import replace_whole, write_json
 from hepar.inference import Model, SlabSegmenter, load_segmenter
 from hepar.io import Scan, find_scans, write
 from hepar.metrics import EMPTY_RULE, evaluate
-from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import volumes
 from hepar.report.summary import ModelFacts, SummaryInput, summary_json, write_summary
 from hepar.volume import LabelMap, Volume
@@ -102,7 +101,7 @@ def require_success(outcomes: Sequence[Outcome]) -> None:
 def write_pages(case: SummaryInput, folder: Path, name: str) -> None:
     """Pictures and page of one case."""
     with replace_whole(folder / f"{name}.png") as temporary:
-        contact_sheet(case.ct, case.labels, case.truth).save(temporary, format="PNG")
+        case.picture.save(temporary, format="PNG")
     write_summary(case, folder / f"{name}.html")
 
 
