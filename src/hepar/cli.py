@@ -185,7 +185,7 @@ def study_score(
     from hepar.study.arms import score_model
     from hepar.study.six_arms import SixArms, trials
 
-    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, {}, ())
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, {})
     score_model(model, trials(plan), out, say)
 
 
@@ -199,13 +199,15 @@ def study_six_arms(
     resnet18: Annotated[str, typer.Option(help="Weights of CDNN-ResNet18's encoder.")] = "imagenet",
     squeezenet: Annotated[str, typer.Option(help="Weights of CDNN-Squeeze's encoder.")] = "imagenet",
     setting: Annotated[list[str] | None, typer.Option("--set", help="Change the budget: epochs=3.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Run only this arm, such as cdnn_alex_with.")] = None,
 ) -> None:
     """The paper's two networks and CDNN-Squeeze, with and without its preprocessing, on one fold."""
     from hepar.service.console import say, training_listener
     from hepar.study.six_arms import SixArms, six_arms
 
     weights = {"cdnn_alex": alexnet, "cdnn_resnet18": resnet18, "cdnn_squeeze": squeezenet}
-    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, weights, tuple(setting or ()))
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, weights,
+                   tuple(setting or ()), tuple(arm or ()))  # fmt: skip
     with training_listener() as listen:
         six_arms(plan, out, listen, say)
 

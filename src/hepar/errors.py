@@ -45,3 +45,9 @@ class MissingExtra(HeparError):
     """The call needs an optional part of hepar that is not installed."""
 
     exit_code = 6
+
+
+class TrainingDiverged(HeparError):
+    """The loss is no longer a number; the last finished epoch is kept."""
+
+    exit_code = 7

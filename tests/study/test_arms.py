@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from hepar.cases import Case, Fold, save_folds
+from hepar.errors import BadInput
 from hepar.inference import load_segmenter
 from hepar.io import write, write_volume
 from hepar.metrics import EMPTY_RULE
 from hepar.study import arms as arms_module
-from hepar.study.arms import Arm, Trial, cases_csv, run_arms, score, table, volume_trial
+from hepar.study.arms import Arm, Trial, cases_csv, run_arms, score, table, volume_trial, write_tables
 from hepar.study.six_arms import SixArms, six_arms
 from hepar.study.training import TrainingOrder
 from hepar.volume import LabelMap
@@ -124,7 +125,10 @@ def test_a_study_writes_its_table_and_goes_on_where_it_stopped(trained, small_sc
     trials = [Trial("volume", Case("c", "p", lambda: ct, lambda: truth))]
     said: list[str] = []
     run_arms([arm("a", tmp_path)], trials, tmp_path, lambda _: None, said.append)
+    assert write_tables([arm("a", tmp_path), arm("b", tmp_path)], trials, tmp_path) == ["b"]
+    assert "| B |" not in (tmp_path / "table.md").read_text()
     run_arms([arm("a", tmp_path), arm("b", tmp_path)], trials, tmp_path, lambda _: None, said.append)
+    assert write_tables([arm("a", tmp_path), arm("b", tmp_path)], trials, tmp_path) == []
     assert trained == ["a", "b"]  # each once
     assert said[0] == "arm 1 of 1: a"
     assert said[-2:] == ["arm 2 of 2: b", "  volume p: liver Dice 1.000"]
@@ -142,17 +146,28 @@ def test_the_six_arms_share_patients_and_budget_and_differ_in_one_thing(tmp_path
     monkeypatch.setattr(
         "hepar.study.six_arms.run_arms", lambda arms, trials, *_: given.update(arms=arms, trials=trials)
     )
-    monkeypatch.setattr("hepar.study.six_arms.trials", lambda _: ["trials"])
+    monkeypatch.setattr("hepar.study.six_arms.trials", lambda _: [])
     save_folds([Fold(("lits001",), ("lits028",))], tmp_path / "folds.json")
     weights = {"cdnn_alex": "none", "cdnn_resnet18": "none", "cdnn_squeeze": str(tmp_path / "squeeze.npz")}
     plan = SixArms(tmp_path, tmp_path, tmp_path, tmp_path / "folds.json", 0, weights, ("epochs=1",))
     six_arms(plan, tmp_path / "out", lambda _: None, lambda _: None)
     orders = [a.order for a in given["arms"]]
     assert len({a.name for a in given["arms"]}) == len({o.out for o in orders}) == 6
-    assert len({(o.data, o.folds, o.fold, o.leave_out, o.phantoms, o.settings, o.recipe) for o in orders}) == 1
+    assert len({(o.data, o.folds, o.fold, o.leave_out, o.phantoms, o.recipe) for o in orders}) == 1
+    # Only the learning rate goes with the network, and never with the preprocessing.
+    budgets = [tuple(s for s in o.settings if not s.startswith("learning_rate=")) for o in orders]
+    assert len(set(budgets)) == 1
+    assert all(orders[i].settings == orders[i + 1].settings for i in (0, 2, 4))
     assert orders[0].settings[-1] == "epochs=1"
     methods = [o.method for o in orders]
     assert [m.endswith("/without_preprocessing") for m in methods] == [True, False] * 3
     starts = {a.order.method.split("/")[0]: a.shown[2] for a in given["arms"]}
     assert starts["cdnn_alex"] == "He init, no ImageNet"
     assert starts["cdnn_squeeze"] == "ImageNet (squeeze.npz)"
+
+
+def test_a_misspelt_arm_is_named(tmp_path):
+    weights = dict.fromkeys(("cdnn_alex", "cdnn_resnet18", "cdnn_squeeze"), "none")
+    plan = SixArms(tmp_path, tmp_path, tmp_path, tmp_path / "folds.json", 0, weights, only=("cdnn_alx_with",))
+    with pytest.raises(BadInput, match="no arm is called cdnn_alx_with; there are cdnn_alex_without"):
+        six_arms(plan, tmp_path / "out", lambda _: None, lambda _: None)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hepar.errors import BadInput, BadModel
+from hepar.errors import BadInput, BadModel, TrainingDiverged
 from hepar.training.checkpoint import TrainingState
 from hepar.training.loop import fit, make_optimizer, update_once
 from hepar.training.recipe import LITERAL, PRACTICAL, Augmentation, Recipe
@@ -46,7 +46,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_network, bright
         recipe = replace(QUICK, batch=12, micro_batch=micro)
         state = TrainingState(network, make_optimizer(network, recipe), {}, [])
         images, labels, union = gather(bright_discs, np.arange(12), None, np.random.default_rng(0))
-        update_once(state, images, labels, union, recipe)
+        # Inputs of order 1 keep float32's rounding below the tolerance.
+        update_once(state, images / 255, labels, union, recipe)
         results.append(weights(network))
     assert torch.allclose(results[0], results[1], atol=1e-6)
     assert torch.allclose(results[0], results[2], atol=1e-6)
@@ -99,6 +100,14 @@ def test_a_damaged_checkpoint_is_named(tiny_network, bright_discs, tmp_path):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"not tensors")
     with pytest.raises(BadModel, match=r"checkpoint\.safetensors does not continue this training"):
         fit(tiny_network(), bright_discs, None, QUICK, tmp_path, silent)
+
+
+def test_a_training_that_diverges_says_so_and_keeps_its_finished_epochs(tiny_network, bright_discs, tmp_path):
+    fit(tiny_network(), bright_discs, None, replace(QUICK, epochs=1), tmp_path, silent)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(TrainingDiverged, match=r"epoch 2, update \d+; lower the learning rate"):
+        fit(tiny_network(), bright_discs, None, replace(QUICK, epochs=9, learning_rate=1e30), tmp_path, silent)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
 KILLED = """

@@ -55,25 +55,30 @@ def volume_trial(group: str, patient: str, ct: Path, label: Path) -> Trial:
 
 
 def run_arms(arms: Sequence[Arm], trials: Sequence[Trial], out: Path, listen: Listener, say: Say) -> None:
-    """Train and score every arm, then write `table.md`, `cases.csv` and `study.json` into `out`."""
-    results = {}
+    """Train and score every arm that has no scores yet; each ends with `out`/NAME/scores.json."""
     for number, arm in enumerate(arms):
         say(f"arm {number + 1} of {len(arms)}: {arm.name}")
         scores = out / arm.name / "scores.json"
         if not scores.exists():
             train_ordered(arm.order, listen)
             write_json(scores, score(load_segmenter(arm.order.out / "model"), trials, say))
-        results[arm.name] = json.loads(scores.read_text(encoding="utf-8"))
+
+
+def write_tables(arms: Sequence[Arm], trials: Sequence[Trial], out: Path) -> list[str]:
+    """Write `table.md`, `cases.csv` and `study.json` from the finished arms; gives the names of the others."""
+    finished = [arm for arm in arms if (out / arm.name / "scores.json").exists()]
+    results = {arm.name: json.loads((out / arm.name / "scores.json").read_text(encoding="utf-8")) for arm in finished}
     facts = {
         "command": command_line(),
         "versions": versions(),
-        "arms": [arm.name for arm in arms],
+        "arms": [arm.name for arm in finished],
         "test": [{"group": t.group, "patient": t.case.patient} for t in trials],
         "empty_rule": EMPTY_RULE,
     }
     write_json(out / "study.json", facts)
     write_text(out / "cases.csv", cases_csv(results))
-    write_text(out / "table.md", table(arms, results, out))
+    write_text(out / "table.md", table(finished, results, out))
+    return [arm.name for arm in arms if arm not in finished]
 
 
 def score_model(model: Path, trials: Sequence[Trial], out: Path, say: Say) -> None:
@@ -132,7 +137,7 @@ def cases_csv(results: dict[str, list[dict[str, Any]]]) -> str:
                 row["structures"].get(s, {}).get(m) for s in ("liver", "liver_exclusive", "tumour") for m in measures
             ]
             facts = [arm, row["group"], row["patient"], row["slices"], row["seconds"]]
-            writer.writerow(facts + ["" if n is None else round(n, 4) for n in numbers])
+            writer.writerow(facts + ["" if n is None or math.isnan(n) else round(n, 4) for n in numbers])
     return text.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hepar.errors import BadInput
+from hepar.errors import BadInput, TrainingDiverged
 from hepar.training.augmentation import augment
 from hepar.training.checkpoint import TrainingState, load_state, save_state
 from hepar.training.losses import LOSSES
@@ -125,6 +126,10 @@ def _one_epoch(
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group["share"]
             losses.append(update_once(state, images, labels, union, recipe))
+            if not math.isfinite(losses[-1]):
+                raise TrainingDiverged(
+                    f"the loss became {losses[-1]} in epoch {epoch + 1}, update {state.update}; lower the learning rate"
+                )
             spent = (time.monotonic() - started) / (step + 1) * steps
             left = spent * (recipe.epochs - epoch - (step + 1) / steps)
             listen(Tick(epoch, recipe.epochs, (step + 1) / steps, float(np.mean(losses)), left, {}))
