@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 JOBS ?= auto
 
-.PHONY: demo test check format wheel clean
+.PHONY: demo test lint check format wheel clean
 
 demo: $(VENV)/.base
 ifdef CT
@@ -17,11 +17,12 @@ endif
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
-check: $(VENV)/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(JOBS)
+
+check: lint test
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix src tests

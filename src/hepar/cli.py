@@ -138,21 +138,23 @@ def train(
     data: Annotated[list[Path], typer.Argument(help="Data set folders; all their labelled cases are used.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder; an interrupted run in it is continued.")],
     leave_out: Annotated[str, typer.Option(help="Patients never to train on, separated by commas.")] = "",
-    folds: Annotated[Path | None, typer.Option(help="Fold file; train on the training side of --fold.")] = None,
+    folds: Annotated[Path | None, typer.Option(help="Fold file; the test patients of --fold never train.")] = None,
     fold: Annotated[int, typer.Option(help="Which fold of --folds, from 0.")] = 0,
     phantoms: Annotated[int, typer.Option(help="Number of training phantoms to mix in.")] = 0,
     encoder_weights: Annotated[str | None, typer.Option(help="imagenet, none, or a weights file.")] = None,
     recipe: Annotated[str | None, typer.Option(help="literal or practical instead of the method's own.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: epochs=10.")] = None,
+    device: Device = "auto",
 ) -> None:
     """Train a method; the run folder holds settings, seed, versions, history and the model."""
-    from hepar.service.console import training_listener
+    from hepar.service.console import say, training_listener
     from hepar.study.training import TrainingOrder, train_ordered
 
     order = TrainingOrder(method, tuple(data), out, tuple(leave_out.replace(",", " ").split()), folds, fold, phantoms,
-                          encoder_weights, recipe, tuple(setting or ()))  # fmt: skip
+                          encoder_weights, recipe, tuple(setting or ()), device)  # fmt: skip
     with training_listener() as listen:
         train_ordered(order, listen)
+    say(f"the trained model is in {out / 'model'}; use it with `hepar segment -m`, or `hepar export` it")
 
 
 @app.command()

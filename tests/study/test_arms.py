@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hepar.inference import load_segmenter
 from hepar.io import write, write_volume
 from hepar.metrics import EMPTY_RULE
 from hepar.study import arms as arms_module
-from hepar.study.arms import Arm, Trial, cases_csv, run_arms, score, table, volume_trial, write_tables
+from hepar.study.arms import Arm, Trial, cases_csv, run_arms, score, score_model, table, volume_trial, write_tables
 from hepar.study.six_arms import SixArms, six_arms
 from hepar.study.training import TrainingOrder
 from hepar.volume import LabelMap
@@ -37,7 +38,7 @@ def row(group: str, patient: str, liver: float | None, tumour: float | None, ass
 
 
 def arm(name: str, out: Path) -> Arm:
-    return Arm(name, TrainingOrder("cdnn_squeeze", (), out / name), (name.upper(), "with", "nothing"))
+    return Arm(name, TrainingOrder("cdnn_squeeze", (), out / name), (name.upper(), "with"))
 
 
 @pytest.fixture
@@ -48,8 +49,13 @@ def study(tmp_path) -> tuple[list[Arm], dict, Path]:
     }
     for name in results:
         (tmp_path / name).mkdir()
-        (tmp_path / name / "run.json").write_text(json.dumps({"updates": 120, "minutes_training": 3.456}))
+        (tmp_path / name / "run.json").write_text(
+            json.dumps({"updates": 120, "minutes_training": 3.456, "encoder": ENCODER})
+        )
     return [arm(name, tmp_path) for name in results], results, tmp_path
+
+
+ENCODER = {"source": "conv.npz", "fresh": ["fc6", "fc7"], "note": ""}
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -60,7 +66,8 @@ def cells(text: str, first: str) -> list[list[str]]:
 def test_the_table_prints_means_with_their_counts(study):
     shown = table(*study)
     slices, volume = cells(shown, "A")
-    assert slices == ["A", "with", "nothing", "120", "3.5", "0.850 (2)", "2.0 (2)", "0.500 (1)", "n/a (0)"]
+    start = "ImageNet (conv.npz), fc6, fc7 fresh"
+    assert slices == ["A", "with", start, "120", "3.5", "0.850 (2)", "2.0 (2)", "0.500 (1)", "n/a (0)"]
     assert volume[5:8] == ["0.700 (1)", "2.0 (1)", "n/a (0)"]
     slices, volume = cells(shown, "B")
     # Zero is a result, undefined is none.
@@ -113,9 +120,10 @@ def trained(monkeypatch, threshold_model):
     def pretend(order, listen):
         names.append(order.out.name)
         order.out.mkdir(parents=True, exist_ok=True)
-        (order.out / "run.json").write_text(json.dumps({"updates": 1, "minutes_training": 0.5}))
+        (order.out / "run.json").write_text(json.dumps({"updates": 1, "minutes_training": 0.5, "encoder": ENCODER}))
 
     monkeypatch.setattr(arms_module, "train_ordered", pretend)
+    monkeypatch.setattr(arms_module, "require_same_order", lambda _: None)
     monkeypatch.setattr(arms_module, "load_segmenter", lambda _: load_segmenter(threshold_model))
     return names
 
@@ -161,9 +169,36 @@ def test_the_six_arms_share_patients_and_budget_and_differ_in_one_thing(tmp_path
     assert orders[0].settings[-1] == "epochs=1"
     methods = [o.method for o in orders]
     assert [m.endswith("/without_preprocessing") for m in methods] == [True, False] * 3
-    starts = {a.order.method.split("/")[0]: a.shown[2] for a in given["arms"]}
-    assert starts["cdnn_alex"] == "He init, no ImageNet"
-    assert starts["cdnn_squeeze"] == "ImageNet (squeeze.npz)"
+
+
+def test_the_table_names_the_layers_that_started_fresh(study):
+    arms, results, out = study
+    assert cells(table(arms, results, out), "A")[0][2] == "ImageNet (conv.npz), fc6, fc7 fresh"
+
+
+def test_scores_of_other_test_patients_are_not_reused(trained, small_scan, tmp_path):
+    ct, truth = small_scan
+    trials = [Trial("volume", Case("c", p, lambda: ct, lambda: truth)) for p in ("p", "q")]
+    run_arms([arm("a", tmp_path)], trials[:1], tmp_path, lambda _: None, lambda _: None)
+    with pytest.raises(BadInput, match="a was scored on other patients"):
+        run_arms([arm("a", tmp_path)], trials, tmp_path, lambda _: None, lambda _: None)
+
+
+def test_a_model_is_never_scored_on_patients_it_has_seen(threshold_model, small_scan, tmp_path):
+    ct, truth = small_scan
+    trials = [Trial("volume", Case("c", "p", lambda: ct, lambda: truth))]
+    model = tmp_path / "model"
+    shutil.copytree(threshold_model, model)
+    with pytest.raises(BadInput, match=r"no run\.json that names its training patients"):
+        score_model(model, trials, tmp_path / "out", lambda _: None)
+    (model / "run.json").write_text(json.dumps({"training_patients": ["p", "x"]}))
+    with pytest.raises(BadInput, match="the model trained on p; score it on the test patients"):
+        score_model(model, trials, tmp_path / "out", lambda _: None)
+    (model / "run.json").write_text(json.dumps({"training_patients": ["x"]}))
+    score_model(model, trials, tmp_path / "out", lambda _: None)
+    facts = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert facts["test_patients_in_training"] == "none of 1 training patients"
+    assert facts["means"]["volume"]["liver dice"] == "1.000 (1)"
 
 
 def test_a_misspelt_arm_is_named(tmp_path):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from hepar import postprocess
 from hepar.errors import BadInput, BadModel
-from hepar.files import write_json
+from hepar.files import write_json, write_text
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
 from hepar.preprocess.intensity import steps_from_json, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
@@ -70,6 +70,9 @@ def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path,
         "clean": postprocess.steps_to_json(pipeline.clean),
         "card": asdict(card),
     }
+    terms = folder / "WEIGHTS_LICENSE.txt"
+    if not terms.exists():
+        write_text(terms, f"Terms of the weights in this folder: {card.licence}\nTrained on: {card.trained_on}\n")
     write_json(folder / "model.json", facts)
     return open_model(folder)
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from hepar.cases import Case
+from hepar.errors import BadInput
 from hepar.files import write_json, write_text
 from hepar.inference import SlabSegmenter, load_segmenter, open_model
 from hepar.io import read, read_labels
 from hepar.metrics import EMPTY_RULE, evaluate
-from hepar.study.training import TrainingOrder, train_ordered
+from hepar.study.training import TrainingOrder, require_same_order, train_ordered
 from hepar.training.deep_method import command_line, versions
 from hepar.training.loop import Listener
 
@@ -34,11 +35,11 @@ SHOWN = (("liver", "dice"), ("liver", "assd_mm"), ("tumour", "dice"), ("tumour",
 
 @dataclass(frozen=True)
 class Arm:
-    """One training of a comparison; `shown` are the words of its table row."""
+    """One training of a comparison; `shown` are the words of its table row (network, preprocessing)."""
 
     name: str
     order: TrainingOrder
-    shown: tuple[str, str, str]
+    shown: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,25 @@ def volume_trial(group: str, patient: str, ct: Path, label: Path) -> Trial:
 
 
 def run_arms(arms: Sequence[Arm], trials: Sequence[Trial], out: Path, listen: Listener, say: Say) -> None:
-    """Train and score every arm that has no scores yet; each ends with `out`/NAME/scores.json."""
+    """Train and score every arm that has no scores yet; each ends with `out`/NAME/scores.json.
+
+    Raises BadInput when a finished arm in `out` was trained or tested otherwise than asked now.
+    """
     for number, arm in enumerate(arms):
         say(f"arm {number + 1} of {len(arms)}: {arm.name}")
         scores = out / arm.name / "scores.json"
-        if not scores.exists():
-            train_ordered(arm.order, listen)
-            write_json(scores, score(load_segmenter(arm.order.out / "model"), trials, say))
+        if scores.exists():
+            require_same_order(arm.order)
+            _require_same_trials(scores, trials)
+            continue
+        train_ordered(arm.order, listen)
+        write_json(scores, score(load_segmenter(arm.order.out / "model"), trials, say))
+
+
+def _require_same_trials(scores: Path, trials: Sequence[Trial]) -> None:
+    tested = [(row["group"], row["patient"]) for row in json.loads(scores.read_text(encoding="utf-8"))]
+    if tested != [(trial.group, trial.case.patient) for trial in trials]:
+        raise BadInput(f"{scores.parent.name} was scored on other patients; choose a new study folder")
 
 
 def write_tables(arms: Sequence[Arm], trials: Sequence[Trial], out: Path) -> list[str]:
@@ -84,17 +97,33 @@ def write_tables(arms: Sequence[Arm], trials: Sequence[Trial], out: Path) -> lis
 def score_model(model: Path, trials: Sequence[Trial], out: Path, say: Say) -> None:
     """Score a model folder on `trials`: `scores.json`, `cases.csv` and `study.json` in `out`."""
     opened = open_model(model)
+    trained = training_patients(model)
+    seen = sorted(trained & {trial.case.patient for trial in trials})
+    if seen:
+        raise BadInput(f"the model trained on {', '.join(seen)}; score it on the test patients of its own fold")
     rows = score(load_segmenter(opened), trials, say)
     facts = {
         "command": command_line(),
         "versions": versions(),
         "model": opened.id,
+        "test_patients_in_training": f"none of {len(trained)} training patients",
         "empty_rule": EMPTY_RULE,
         "means": {group: means([r["structures"] for r in rows if r["group"] == group]) for group in groups_of(rows)},
     }
     write_json(out / "scores.json", rows)
     write_json(out / "study.json", facts)
     write_text(out / "cases.csv", cases_csv({opened.card.name: rows}))
+
+
+def training_patients(model: Path) -> set[str]:
+    """Patients that the model has seen, from the run.json in or above its folder.
+
+    Raises BadInput without one: nobody could tell whether a test is fair.
+    """
+    for path in (model / "run.json", model.parent / "run.json"):
+        if path.is_file():
+            return set(json.loads(path.read_text(encoding="utf-8"))["training_patients"])
+    raise BadInput(f"{model.name} has no run.json that names its training patients; a fair test needs it")
 
 
 def groups_of(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -152,10 +181,18 @@ def table(arms: Sequence[Arm], results: dict[str, list[dict[str, Any]]], out: Pa
         for arm in arms:
             run = json.loads((out / arm.name / "run.json").read_text(encoding="utf-8"))
             rows = [row["structures"] for row in results[arm.name] if row["group"] == group]
-            facts = [*arm.shown, str(run["updates"]), f"{run['minutes_training']:.1f}"]
+            facts = [*arm.shown, _start(run["encoder"]), str(run["updates"]), f"{run['minutes_training']:.1f}"]
             lines.append("| " + " | ".join([*facts, *means(rows).values()]) + " |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _start(encoder: dict[str, Any]) -> str:
+    """What the encoder started from, fresh layers named."""
+    if encoder["source"] == "none":
+        return "He initialisation"
+    fresh = f", {', '.join(encoder['fresh'])} fresh" if encoder["fresh"] else ""
+    return f"ImageNet ({encoder['source']}){fresh}"
 
 
 def _mean(rows: Sequence[dict[str, Any]], structure: str, metric: str) -> str:

@@ -68,15 +68,13 @@ def trials(plan: SixArms) -> list[Trial]:
 
 def _arm(plan: SixArms, out: Path, method: str, with_steps: bool) -> Arm:
     name = f"{method}_{'with' if with_steps else 'without'}"
-    source = plan.weights[method]
     order = TrainingOrder(
         method=method if with_steps else f"{method}/without_preprocessing",
         data=(plan.slices,),
         out=out / name,
         folds=plan.folds,
         fold=plan.fold,
-        encoder_weights=source,
+        encoder_weights=plan.weights[method],
         settings=(*BUDGET, f"learning_rate={LEARNING_RATES[method]}", *plan.settings),
     )
-    start = "He init, no ImageNet" if source == "none" else f"ImageNet ({Path(source).name})"
-    return Arm(name, order, (METHODS[method], "with" if with_steps else "without", start))
+    return Arm(name, order, (METHODS[method], "with" if with_steps else "without"))

@@ -15,7 +15,7 @@ from hepar.datasets.phantom import cases as phantom_cases
 from hepar.errors import BadInput
 from hepar.inference import SlabSegmenter
 from hepar.preprocess import InPlaneGrid, Window
-from hepar.training.deep_method import DeepMethod
+from hepar.training.deep_method import DeepMethod, require_same_training
 from hepar.training.loop import Listener
 from hepar.training.recipe import RECIPES, Augmentation, Recipe
 
@@ -39,11 +39,20 @@ class TrainingOrder:
     encoder_weights: str | None = None
     recipe: str | None = None
     settings: tuple[str, ...] = ()
+    device: str = "auto"
 
 
 def train_ordered(order: TrainingOrder, listen: Listener) -> SlabSegmenter:
     """Raises BadInput for an unknown method, fold, patient or setting."""
-    return method_of(order).train(training_cases(order), order.out, listen)
+    return method_of(order).train(training_cases(order), order.out, listen, order.device)
+
+
+def require_same_order(order: TrainingOrder) -> None:
+    """Raises BadInput when the run folder of the order holds another training."""
+    method = method_of(order)
+    cases = sorted(case.id for case in training_cases(order))
+    facts = {"method": method.to_json(), "training_cases": cases, "seed": method.recipe.seed}
+    require_same_training(order.out, facts)
 
 
 def method_of(order: TrainingOrder) -> DeepMethod:

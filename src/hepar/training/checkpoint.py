@@ -46,7 +46,7 @@ def save_state(state: TrainingState, path: Path) -> None:
     facts = {"history": json.dumps(state.history), "update": str(state.update)}
     with replace_whole(path) as temporary:
         # safetensors wants plain memory order; the network trains in channels-last.
-        plain = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+        plain = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         save_file(plain, temporary, metadata=facts)
 
 
@@ -68,7 +68,8 @@ def load_state(state: TrainingState, path: Path) -> None:
         raise BadModel(
             f"{path.name} does not continue this training ({error}); remove it to start again, or restore the settings"
         ) from error
-    state.ema = _under("ema.", tensors)
+    device = next(state.network.parameters()).device
+    state.ema = {name: value.to(device) for name, value in _under("ema.", tensors).items()}
     slots: dict[int, dict[str, Any]] = {}
     for name, value in _under("optimizer.", tensors).items():
         number, slot = name.split(".", 1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -17,17 +21,19 @@ from torch import nn
 import hepar
 from hepar.cases import Case, inner_split
 from hepar.errors import BadInput, BadModel
-from hepar.files import write_json
+from hepar.files import replace_whole, write_json
 from hepar.inference import ModelCard, Pipeline, SlabSegmenter, load_segmenter, save_model
+from hepar.inference.backends.pytorch import pick_device
 from hepar.nets.registry import NetworkSettings, network_to_json
 from hepar.nets.weights import Source, WeightsReport, load_encoder_weights
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
-from hepar.training.loop import Listener, fit
+from hepar.training.loop import Listener, fit, trained_slices
 from hepar.training.recipe import PRACTICAL, Recipe
 from hepar.training.store import SliceStore, load_slices
 
+log = logging.getLogger("hepar")
 LEAST_SLICES = 20
 DATA_LICENCE = "the terms of the training data apply to these weights"
 
@@ -46,7 +52,9 @@ class DeepMethod:
     clean: tuple[Clean, ...] = ()
     encoder_weights: str = "imagenet"
 
-    def train(self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None) -> SlabSegmenter:
+    def train(
+        self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None, device: str = "auto"
+    ) -> SlabSegmenter:
         """Train on `cases`; `folder` receives run.json, history.json, checkpoint.safetensors and model/.
 
         Called again on the same folder it goes on after the last finished
@@ -54,16 +62,22 @@ class DeepMethod:
         """
         started = time.monotonic()
         network = self.network.build(seed=self.recipe.seed)
-        report = load_encoder_weights(network, weights_source(self.encoder_weights))
-        run = self._facts(cases, report)
+        source = weights_source(self.encoder_weights)
+        report = load_encoder_weights(network, source)
+        if report.fresh:
+            log.warning("encoder layers that start fresh, not from ImageNet: %s", ", ".join(report.fresh))
+        run = self._facts(cases, report) | {"device": pick_device(device)}
+        if isinstance(source, Path):
+            run["encoder"]["sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
         _claim(folder, run)
+        network.to(run["device"])
         store = load_slices(cases, self.prepare, self.grid)
         # Only patients with many fully labelled real slices can tell how well a training goes.
         real = {case.patient for case in cases if case.evidence == "real"}
         judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
         split = inner_split(judges, self.recipe.validation_share, self.recipe.seed)
         held_back = store.of_patients(split.test) if split.test else None
-        used = store.part(~np.isin(store.patients, split.test))
+        used = trained_slices(store.part(~np.isin(store.patients, split.test)), self.recipe)
         state = fit(network, used, held_back, self.recipe, folder, listen)
         minutes = (time.monotonic() - started) / 60
         write_json(folder / "history.json", state.history)
@@ -76,7 +90,7 @@ class DeepMethod:
             "minutes_last_start": round(minutes, 2),
         }
         write_json(folder / "run.json", run | done)
-        self._save(network, cases, folder)
+        self._save(network.cpu(), cases, folder)
         return self.load(folder)
 
     def load(self, folder: Path) -> SlabSegmenter:
@@ -111,7 +125,8 @@ class DeepMethod:
 
         (folder / "model").mkdir(exist_ok=True)
         weights = folder / "model" / "weights.safetensors"
-        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, weights)
+        with replace_whole(weights) as temporary:
+            save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
         patients = {case.patient for case in cases if case.evidence == "real"}
         card = ModelCard(
             name=folder.name,
@@ -143,23 +158,33 @@ def versions() -> dict[str, str]:
 
 def command_line() -> str:
     """The command as typed, with absolute paths cut down to their names."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    return " ".join([Path(sys.argv[0]).name, *map(_without_folder, sys.argv[1:])])
+
+
+def _without_folder(word: str) -> str:
+    """An absolute path, alone or after an option, becomes its last part: folders tell whose machine it was."""
+    option, rest = re.fullmatch(r"(-\w(?=[/~])|--[\w-]+=)?(.*)", word, re.DOTALL).groups("")  # type: ignore[union-attr]
+    if not re.match(r"[/~]|[A-Za-z]:[\\/]", rest):
+        return word
+    return option + re.split(r"[\\/]", rest.rstrip("\\/"))[-1]
 
 
 def _claim(folder: Path, run: dict[str, Any]) -> None:
     """Make `folder` the home of this training; refuse when it is that of another."""
-    import json
-
-    path = folder / "run.json"
-    if path.exists():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        same = all(earlier.get(key) == run[key] for key in ("method", "training_cases", "seed"))
-        if not same:
-            raise BadInput(f"{folder.name} holds another training (other settings or cases); choose a new folder")
+    if (folder / "run.json").exists():
+        require_same_training(folder, run)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, run | {"finished": False})
+    write_json(folder / "run.json", run | {"finished": False})
+
+
+def require_same_training(folder: Path, run: dict[str, Any]) -> None:
+    """Raises BadInput when `folder` holds a training of other settings, cases, seed or encoder weights than `run`."""
+    earlier = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    same = all(earlier.get(key) == run[key] for key in ("method", "training_cases", "seed"))
+    weights = [facts.get("encoder", {}).get("sha256") for facts in (earlier, run)]
+    if not same or (all(weights) and weights[0] != weights[1]):
+        raise BadInput(f"{folder.name} holds another training (other settings, cases or weights); choose a new folder")
 
 
 def _slice_counts(used: SliceStore, held_back: SliceStore | None) -> dict[str, int]:

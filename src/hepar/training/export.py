@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from hepar.errors import BadInput, BadModel
-from hepar.files import replace_whole
+from hepar.files import replace_whole, write_text
 from hepar.inference import ModelCard, open_model, save_model
 from hepar.inference.backends.openvino import openvino_predictor
 from hepar.inference.backends.pytorch import load_network, torch_predictor
@@ -33,13 +32,14 @@ def export_run(run: Path, out: Path, card: Path) -> str:
         described = ModelCard(**json.loads(card.read_text(encoding="utf-8")))
     except (ValueError, TypeError, OSError) as error:
         raise BadInput(f"'{card.name}' is not a model card: {error}") from error
+    # Nothing is replaced before the new file has passed: an earlier model stays whole.
     with replace_whole(out / "model.onnx") as temporary:
         write_onnx(network, temporary)
-    difference, agreement = compare(network, out / "model.onnx")
-    if difference > LARGEST_DIFFERENCE:
-        raise BadModel(f"exported logits differ from torch's by up to {difference:.2g}; the export is not trustworthy")
+        difference, agreement = compare(network, temporary)
+        if difference > LARGEST_DIFFERENCE:
+            raise BadModel(f"exported logits differ from torch's by up to {difference:.2g}; no model was written")
     save_model(out, described, model.pipeline, out / "model.onnx", model.network)
-    shutil.copyfile(run / "run.json", out / "run.json")
+    write_text(out / "run.json", (run / "run.json").read_text(encoding="utf-8"))
     return f"exported to {out.name}: logits within {difference:.1e} of torch's, {agreement:.4%} of labels agree"
 
 

@@ -20,6 +20,7 @@ from hepar.training.recipe import Recipe
 from hepar.training.sampling import epoch_order, gather
 from hepar.training.store import SliceStore
 from hepar.training.validation import validate
+from hepar.volume import LIVER
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,9 @@ def fit(
 
     After each epoch the whole state goes to `folder/checkpoint.safetensors`; a
     second call continues there, bit for bit as an unbroken run (same machine,
-    same versions).
+    same versions). The network trains on the device it lies on; only CPU runs are bit-identical.
     """
-    used = store.part(store.has(1)) if recipe.slices == "any_label" else store
-    if not len(used):
-        raise BadInput("no training slice shows liver; check the labels or train with slices='all'")
+    used = trained_slices(store, recipe)
     state = TrainingState(network, make_optimizer(network, recipe), {}, [])
     path = folder / "checkpoint.safetensors"
     if path.exists():
@@ -60,6 +59,14 @@ def fit(
         save_state(state, path)
     _use_average(state)
     return state
+
+
+def trained_slices(store: SliceStore, recipe: Recipe) -> SliceStore:
+    """The slices that the recipe trains on. Raises BadInput when none is left."""
+    used = store.part(store.has(LIVER)) if recipe.slices == "any_label" else store
+    if not len(used):
+        raise BadInput("no training slice shows liver; check the labels or train with slices='all'")
+    return used
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -90,12 +97,13 @@ def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Ten
     """One optimiser step on one batch, accumulated over micro-batches; gives the batch's mean loss."""
     state.optimizer.zero_grad(set_to_none=True)
     loss_of, total = LOSSES[recipe.loss], 0.0
+    device = next(state.network.parameters()).device
     for start in range(0, len(images), recipe.micro_batch):
         part = slice(start, start + recipe.micro_batch)
         x = images[part].contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-            logits = state.network(x)
-        loss = loss_of(logits, labels[part], union[part]) * (len(x) / len(images))
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            logits = state.network(x.to(device))
+        loss = loss_of(logits, labels[part].to(device), union[part].to(device)) * (len(x) / len(images))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     state.optimizer.step()

@@ -41,7 +41,10 @@ def load_network(settings: dict[str, Any], weights: Path) -> nn.Module:
         from hepar.nets.registry import network_from_json
     except ImportError as error:
         raise MissingExtra("this model runs on PyTorch; install it with `pip install hepar[train]`") from error
-    network = network_from_json(settings).build(seed=0)
+    try:
+        network = network_from_json(settings).build(seed=0)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadModel(f"the model's network settings {settings} build no network ({error!r})") from error
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -56,6 +59,8 @@ def pick_device(wanted: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(name for name, has in there.items() if has)
-    if not there.get(wanted.split(":", maxsplit=1)[0], False):
+    kind, _, number = wanted.partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not there.get(kind, False) or (number and not (number.isdecimal() and int(number) < count)):
         raise BadInput(f"device {wanted} is not on this machine; use --device cpu or auto")
     return wanted

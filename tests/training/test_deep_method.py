@@ -1,0 +1,72 @@
+"""What a run folder says of its training, and what it keeps to itself."""
+
+import json
+import sys
+
+import pytest
+
+from hepar.errors import BadInput, BadModel
+from hepar.inference.backends.pytorch import load_network, pick_device
+from hepar.training import export as export_module
+from hepar.training.deep_method import command_line, require_same_training
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("--encoder-weights=/home/jane/DOE_JOHN/w.npz", "--encoder-weights=w.npz"),
+        ("-o/home/jane/out", "-oout"),
+        ("/home/jane/out/", "out"),
+        ("~/out", "out"),
+        (r"C:\Users\Jane\w.npz", "w.npz"),
+        ("../data/lits512", "../data/lits512"),
+        ("window=-40,160", "window=-40,160"),
+    ],
+)
+def test_the_recorded_command_holds_no_absolute_path(word, kept, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hepar", word])
+    assert command_line() == f"hepar {kept}"
+
+
+def test_a_folder_of_other_weights_of_the_same_name_is_another_training(tmp_path):
+    run = {"method": 1, "training_cases": ["a"], "seed": 2, "encoder": {"sha256": "x"}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    require_same_training(tmp_path, run)
+    for change in ({"encoder": {"sha256": "y"}}, {"training_cases": ["a", "b"]}, {"seed": 3}):
+        with pytest.raises(BadInput, match="another training"):
+            require_same_training(tmp_path, run | change)
+
+
+@pytest.mark.parametrize("settings", [{"network": "CdnnSqueeze", "decoder": "foo"}, ["no", "object"]])
+def test_network_settings_that_build_nothing_are_a_bad_model(settings, tmp_path):
+    with pytest.raises(BadModel):
+        load_network(settings, tmp_path / "weights.safetensors")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:x", "tpu", "cpu:1"])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(BadInput, match="is not on this machine"):
+        pick_device(device)
+
+
+def test_an_export_that_fails_its_check_leaves_the_earlier_model_whole(eager_model, tmp_path, monkeypatch):
+    run, out = tmp_path / "run", tmp_path / "out"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    (run / "model").symlink_to(eager_model)
+    out.mkdir()
+    (out / "model.onnx").write_bytes(b"earlier")
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({k: "x" for k in ("name", "description", "licence", "trained_on", "limits")}))
+    monkeypatch.setattr(export_module, "load_network", lambda *_: _Eval())
+    monkeypatch.setattr(export_module, "write_onnx", lambda _, path: path.write_bytes(b"new"))
+    monkeypatch.setattr(export_module, "compare", lambda *_: (1.0, 0.5))
+    with pytest.raises(BadModel, match="no model was written"):
+        export_module.export_run(run, out, card)
+    assert (out / "model.onnx").read_bytes() == b"earlier"
+    assert sorted(p.name for p in out.iterdir()) == ["model.onnx"]
+
+
+class _Eval:
+    def eval(self):
+        return self
