@@ -174,6 +174,22 @@ study = typer.Typer(help="Comparisons under one protocol; each is resumable.", n
 app.add_typer(study, name="study")
 
 
+@study.command("folds")
+def study_folds(
+    data: Annotated[Path, typer.Argument(help="Data set folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Fold file to write.")],
+    count: Annotated[int, typer.Option(help="Number of folds.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the deal.")] = 2018,
+    always_test: Annotated[str, typer.Option(help="Patients tested in every fold, separated by commas.")] = "",
+) -> None:
+    """Deal a data set's patients into folds, stratified on tumour burden."""
+    from hepar.cases import save_folds
+    from hepar.datasets import open_cases
+    from hepar.study.folds import make_folds
+
+    save_folds(make_folds(open_cases(data), count, seed, always_test.replace(",", " ").split()), out)
+
+
 @study.command("score")
 def study_score(
     model: Annotated[Path, typer.Argument(help="Model folder.")],
