@@ -52,7 +52,7 @@ ORIENTATIONS = {
     "coronal": ((1, 0, 0, 0, 0, -1), (0, 2.5, 0)),
     "sagittal": ((0, 1, 0, 0, 0, -1), (2.5, 0, 0)),
     "oblique": ((0.96, 0.28, 0, -0.168, 0.576, 0.8), (0.56, -1.92, 1.5)),
-    "gantry tilt": ((1, 0, 0, 0, 1, 0), (0, 0.6, 2.5)),
+    "rounded": ((1, 0, 0, 0, 1, 0), (0, 0.0174, 2.5)),  # 0.4 degrees
 }
 
 
@@ -70,6 +70,22 @@ def test_every_voxel_lies_where_its_file_says(tmp_path, series, name):
         assert ct.values[tuple(np.rint(index).astype(int))] == int(series.stored[k, r, c]) - 1024
     z_axis = ct.geometry.directions[:, 0]
     assert z_axis @ np.cross(row, column) > 0
+
+
+@pytest.mark.parametrize("name", ["head first", "oblique", "coronal"])
+def test_gantry_tilt_is_refused_with_its_angle(tmp_path, series, name):
+    orientation, step = ORIENTATIONS[name]
+    along_columns = np.array(orientation[3:])
+    tilted = np.array(step) + 2.5 * np.tan(np.radians(13.5)) * along_columns
+    series.but(orientation=orientation, step_mm=tuple(tilted)).write(tmp_path)
+    with pytest.raises(BadInput, match=r"gantry tilt.* 13.5 degrees .*expected up to 0.5.*Resample"):
+        read(tmp_path)
+
+
+def test_tilt_beyond_rounding_is_refused(tmp_path, series):
+    series.but(step_mm=(0.0262, 0, 2.5)).write(tmp_path)
+    with pytest.raises(BadInput, match=r"gantry tilt.* 0.6 degrees"):
+        read(tmp_path)
 
 
 def test_independent_geometry_agrees(tmp_path, series):
@@ -183,7 +199,8 @@ def test_scouts_and_other_modalities_are_passed_over(tmp_path, series):
 def test_empty_series_uids_are_told_apart_by_folder(tmp_path, series):
     series.but(uid="").write(tmp_path / "a")
     series.but(uid="").write(tmp_path / "b")
-    assert [scan.id for scan in find_scans(tmp_path)] == ["a", "b"]
+    ids = [scan.id for scan in find_scans(tmp_path)]
+    assert ids == [f"{tmp_path.name}_series3_1", f"{tmp_path.name}_series3_2"]
     assert np.array_equal(read(tmp_path / "b").values, series.stored.astype(int) - 1024)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from hepar.errors import BadInput
 from hepar.volume import LabelMap, Volume
@@ -38,7 +38,11 @@ WRITTEN = (".nii", ".nii.gz")
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan that a path holds. `id` names it among the others, `name` for people, `read` reads it."""
+    """One scan that a path holds. `id` names it among the others, `name` for people, `read` reads it.
+
+    Both come from the path as typed, the files in that folder and series
+    numbers; never from folders further inside, which often carry a patient's name.
+    """
 
     id: str
     read: Callable[[], Volume]
@@ -89,27 +93,47 @@ def write_volume(volume: Volume, path: str | Path) -> None:
 def find_scans(path: str | Path) -> list[Scan]:
     """Every CT at `path`, never empty; voxels are read when a scan's `read` is called.
 
-    A volume file is one scan. A folder holds its volume files and, in all its
-    subfolders, DICOM series; a .zip holds DICOM series. Label maps in a folder
-    are not told apart by their names: `read` refuses them.
+    - A volume file is one scan, with the file's stem as its id.
+    - A .zip holds DICOM series, in all its folders. One series has the .zip's
+      stem as its id; of several, each has `STEM_seriesNUMBER`, and where a
+      number is missing or shared a running number follows (`STEM_series3_2`,
+      `STEM_series_1`).
+    - A folder holds DICOM series in all its subfolders, with ids as above from
+      the folder's name; then, by name, its volume files and its .zip files.
+      Volume files and .zip files in subfolders are not looked for.
 
-    Raises BadInput where nothing is found.
+    In a folder, a volume file or .zip that is damaged or may not be read is a
+    scan whose `read` raises BadInput, so that the others can go on; a .zip
+    without CT is passed over. So are files of a DICOM folder that may not be
+    read; a note of the volume counts those beside its slices. Label maps in a
+    folder are not told apart by their names: `read` refuses them.
+
+    Raises BadInput where nothing is found, and for a damaged .zip given as `path`.
     """
     path = Path(path)
+    try:
+        scans = _scans_at(path)
+    except OSError as error:
+        raise BadInput(f"'{path.name}' cannot be read ({error.strerror}); check its rights") from error
+    if not scans:
+        raise BadInput(
+            f"no CT found in '{path.name}'; expected DICOM CT slices or {_suffixes()} files that you may read"
+        )
+    return _with_unique_ids(scans)
+
+
+def _scans_at(path: Path) -> list[Scan]:
     if not path.exists():
         raise BadInput(f"there is no file or folder '{path.name}'; check the path")
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if _format(p) and p.is_file() and not p.name.startswith("."))
-        scans = _series_scans(path) + [_file_scan(p) for p in files]
-    elif path.suffix.lower() == ".zip":
-        scans = _series_scans(path)
-    elif _format(path):
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        within = [_zip_scans(p) if _is_zip(p) else [_file_scan(p)] for p in files if _is_zip(p) or _format(p)]
+        return _series_scans(path) + [scan for scans in within for scan in scans]
+    if _is_zip(path):
+        return _series_scans(path)
+    if _format(path):
         return [_file_scan(path)]
-    else:
-        raise _unknown(path)
-    if not scans:
-        raise BadInput(f"no CT found in '{path.name}'; expected DICOM CT slices or {_suffixes()} files")
-    return _with_unique_ids(scans)
+    raise _unknown(path)
 
 
 def _file_scan(path: Path) -> Scan:
@@ -137,18 +161,29 @@ def _series_scans(path: Path) -> list[Scan]:
     from hepar.io.dicom_series import find_series
 
     series = find_series(path)
-    root = _stem(path) if path.is_file() else path.resolve().name
+    root = (_stem(path) if path.is_file() else path.resolve().name) or "scan"
     if len(series) == 1:
         return [Scan(root, partial(_read_series, series[0]), series[0].name)]
-    homes = ["_".join(s.folder) or root for s in series]
-    return [
-        Scan(
-            home if homes.count(home) == 1 else f"{home}_series{one.number if one.number is not None else place}",
-            partial(_read_series, one),
-            one.name,
-        )
-        for place, (home, one) in enumerate(zip(homes, series, strict=True), start=1)
-    ]
+    numbers = [one.number for one in series]
+    scans = []
+    for place, (number, one) in enumerate(zip(numbers, series, strict=True)):
+        id = f"{root}_series{'' if number is None else number}"
+        if number is None or numbers.count(number) > 1:
+            id += f"_{numbers[: place + 1].count(number)}"
+        scans.append(Scan(id, partial(_read_series, one), one.name))
+    return scans
+
+
+def _zip_scans(path: Path) -> list[Scan]:
+    """Scans of a .zip beside others: one that fails when read where the .zip cannot be opened."""
+    try:
+        return [Scan(scan.id, scan.read, f"{path.name}: {scan.name}") for scan in _series_scans(path)]
+    except BadInput as error:
+        return [Scan(_stem(path), partial(_refuse, str(error)), path.name)]
+
+
+def _refuse(message: str) -> NoReturn:
+    raise BadInput(message)
 
 
 def _read_series(series: Series) -> Volume:
@@ -165,6 +200,10 @@ def _with_unique_ids(scans: list[Scan]) -> list[Scan]:
             id, again = f"{scan.id}_{again}", again + 1
         unique[id] = Scan(id, scan.read, scan.name)
     return list(unique.values())
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
 
 
 def _format(path: Path) -> str | None:

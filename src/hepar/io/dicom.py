@@ -8,6 +8,7 @@ because libraries space a series evenly without a word when slices are missing.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from hepar.io.stored import INT16, Stored, require_plausible_size, require_spaci
 # Positions are decimal strings and carry their writer's rounding.
 GAP_TOLERANCE = 0.01
 GAP_TOLERANCE_MM = 0.01
+# Tilt is set in steps of half a degree; rounded positions of a straight scan stay far below.
+MOST_TILT_DEGREES = 0.5
 # What decoding needs and GDCM may see. Without the rescale it gives stored values for every SOP class.
 PIXEL_TAGS = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
@@ -35,8 +38,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 def read_stored(series: Series) -> Stored:
     """The series in HU, z along the slice normal; int16 where the rescale keeps whole numbers in its range.
 
-    Raises BadInput when slices are missing, doubled, uneven or of unequal
-    pixel size, and when a file cannot be decoded.
+    Raises BadInput when slices are missing, doubled, uneven, tilted, without a
+    place or of unequal pixel size, and when a file cannot be decoded.
     """
     ordered, geometry = arrange(series)
     # Only the cap: whether a file holds its rows and columns shows when it is decoded.
@@ -48,14 +51,30 @@ def read_stored(series: Series) -> Stored:
             if hounsfield.dtype != values.dtype and values.dtype == np.int16:
                 values = values.astype(np.float32)
             values[z] = hounsfield
-    return Stored(values, geometry)
+    return Stored(values, geometry, notes=_notes(series))
+
+
+def _notes(series: Series) -> tuple[str, ...]:
+    if series.unread == 0:
+        return ()
+    return (
+        f"files beside the slices that could not be read: {series.unread}. If they are slices of this series, "
+        "it is incomplete at an end",
+    )
 
 
 def arrange(series: Series) -> tuple[list[Slice], Geometry]:
-    """The slices sorted along their normal, and their grid (gantry tilt makes it sheared).
+    """The slices sorted along their normal, and their grid.
 
     Raises BadInput as `read_stored` does.
     """
+    if series.placeless:
+        count = len(series.slices)
+        raise BadInput(
+            f"{series.name} has {count + series.placeless} image files, {series.placeless} of them without a place "
+            f"in the patient (ImagePositionPatient and its like missing or damaged); expected {count} with a place "
+            "and none without. Export the complete series again"
+        )
     first = series.slices[0]
     row, column = first.orientation[:3], first.orientation[3:]
     normal = np.cross(row, column)
@@ -105,7 +124,18 @@ def _step(
             f"the slices of {series.name} lie up to {astray:.2f} mm off one straight line; expected a straight "
             "stack. Export one reconstruction only"
         )
+    _require_no_tilt(series, step, normal)
     return np.asarray(step)
+
+
+def _require_no_tilt(series: Series, step: NDArray[np.float64], normal: NDArray[np.float64]) -> None:
+    tilt = math.degrees(math.atan2(float(np.linalg.norm(np.cross(step, normal))), float(step @ normal)))
+    if tilt > MOST_TILT_DEGREES:
+        raise BadInput(
+            f"{series.name} was taken with gantry tilt: from slice to slice the way leads {tilt:.1f} degrees off the "
+            f"slices' normal; expected up to {MOST_TILT_DEGREES}. Resample it to straight slices with the tools of "
+            "the scanner or PACS; hepar will repair tilt in a later version"
+        )
 
 
 def _hounsfield(one: Slice, opened: Callable[[Slice], BinaryIO], folder: Path) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 nibabel knows the header, isal the compression. The file's axis order is kept:
 its first index is our last, so the stored bytes are our (z, y, x) array as
 they stand. The grid is that of nibabel: the sform, else the qform, else the
-voxel size.
+voxel size; a header in metres or micrometres is taken to mm.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ GZIP_MAGIC = b"\x1f\x8b"
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 COLOUR = {128: "RGB", 2304: "RGBA"}
 MM = 2
+# Code in the lowest three bits of xyzt_units: name, and mm in one of it. Without a code it is mm.
+OTHER_UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
+NO_PLACE = "the header does not say how the patient lies (sform and qform codes 0): left and right are a guess"
 
 
 def read_stored(path: Path) -> Stored:
@@ -42,6 +45,8 @@ def read_stored(path: Path) -> Stored:
             header = _header(file, path.name)
             values = _allocated(header, path.name, held, compressed)
             _fill(file, values, int(header["vox_offset"]), path.name)
+    except PermissionError as error:
+        raise BadInput(f"'{path.name}' cannot be read ({_reason(error)}); check its rights") from error
     # isal's stub calls its exception class an instance.
     except (EOFError, OSError, cast(type[Exception], IsalError)) as error:
         raise BadInput(
@@ -49,7 +54,8 @@ def read_stored(path: Path) -> Stored:
         ) from error
     slope, inter = _scaling(header, path.name)
     geometry = Geometry.from_nifti(values.shape[::-1], _affine(header, path.name))
-    return Stored(values.astype(values.dtype.newbyteorder("="), copy=False), geometry, slope, inter)
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return Stored(native, geometry, slope, inter, _notes(header))
 
 
 def write_voxels(values: NDArray[Any], geometry: Geometry, path: Path) -> None:
@@ -159,14 +165,34 @@ def _scaling(header: Any, name: str) -> tuple[float, float]:
 
 
 def _affine(header: Any, name: str) -> NDArray[np.float64]:
+    """From (i, j, k) to RAS mm."""
     from nibabel.spatialimages import HeaderDataError
 
     # A negative size is a habit of old software; the sign belongs into the forms.
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     try:
-        return np.asarray(header.get_best_affine(), dtype=np.float64)
+        affine = np.array(header.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError) as error:
         raise BadInput(f"the header of '{name}' has an orientation that is no rotation; repair the qform") from error
+    affine[:3] *= OTHER_UNITS.get(_unit(header), ("mm", 1.0))[1]
+    return affine
+
+
+def _unit(header: Any) -> int:
+    return int(header["xyzt_units"]) & 7
+
+
+def _notes(header: Any) -> tuple[str, ...]:
+    notes = []
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        notes.append(NO_PLACE)
+    if _unit(header) in OTHER_UNITS:
+        unit, factor = OTHER_UNITS[_unit(header)]
+        notes.append(
+            f"the header gives places in {unit}; they were multiplied by {factor:g}. Labels are written in mm: they "
+            f"lie on this scan in viewers that heed the unit, others show them {factor:g} times as large"
+        )
+    return tuple(notes)
 
 
 def _reason(error: BaseException) -> str:

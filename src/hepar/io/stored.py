@@ -24,17 +24,23 @@ MOST_VOXELS = 4_000_000_000
 MOST_DEFLATE = 1032
 # A CT windowed to 8 bits has about 200 grey values; label maps rarely have more than this many labels.
 MOST_LABELS = 32
+# Micro-CT begins below, and no scanner spaces its slices further: a header outside names another unit.
+SPACING_RANGE_MM = (0.05, 50.0)
 INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Stored numbers `values` (z, y, x) of any real dtype; the meant ones are `values * slope + inter`."""
+    """Stored numbers `values` (z, y, x) of any real dtype; the meant ones are `values * slope + inter`.
+
+    `notes` are what a report should repeat, without patient data.
+    """
 
     values: NDArray[Any]
     geometry: Geometry
     slope: float = 1.0
     inter: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def unscaled(self) -> bool:
@@ -44,8 +50,9 @@ class Stored:
         """A CT: int16 where that is exact for the file's integers, else float32.
 
         `name` is the file's, for messages. Raises BadInput for NaN or infinite
-        voxels and for what looks like a label map.
+        voxels, for spacing that no CT has and for what looks like a label map.
         """
+        require_body_spacing(name, self.geometry)
         values = self._int16_or_float32()
         _require_finite(values, name)
         if looks_like_labels(values):
@@ -53,13 +60,14 @@ class Stored:
                 f"'{name}' looks like a label map: up to {MOST_LABELS} different whole numbers, none below 0; "
                 "expected a CT in Hounsfield units. Pass the scan; read label maps with `read_labels`"
             )
-        return Volume(values, self.geometry)
+        return Volume(values, self.geometry, self.notes)
 
     def as_labels(self, name: str) -> LabelMap:
         """Labels 0, 1, 2 as uint8; whole numbers stored as floats are accepted.
 
         Raises BadInput for anything else, naming what was found.
         """
+        require_body_spacing(name, self.geometry)
         labels = np.empty(self.values.shape, dtype=np.uint8)
         for z, stored in enumerate(self.values):
             meant = stored if self.unscaled else stored * self.slope + self.inter
@@ -126,6 +134,17 @@ def require_spacing(name: str, spacing_mm: NDArray[Any] | tuple[float, ...]) -> 
         raise BadInput(
             f"the header of '{name}' gives a voxel spacing of {shown} mm; every spacing must be above 0. "
             "Repair the header or export the scan again"
+        )
+
+
+def require_body_spacing(name: str, geometry: Geometry) -> None:
+    """Raises BadInput when voxels are smaller or larger than those of any CT of a body."""
+    low, high = SPACING_RANGE_MM
+    if not all(low <= s <= high for s in geometry.spacing_mm):
+        shown = tuple(float(f"{s:.4g}") for s in geometry.spacing_mm)
+        raise BadInput(
+            f"the voxel spacing of '{name}' is {shown} mm (z, y, x); expected {low} to {high} mm. "
+            "The header probably names a wrong unit; repair it or export the scan again"
         )
 
 
