@@ -128,5 +128,8 @@ def test_devices_that_are_not_there_are_named(monkeypatch):
         with pytest.raises(BadInput, match=f"device {wanted} is not on this machine"):
             pick_device(wanted)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("auto") == "cuda"
     assert pick_device("cuda:1") == "cuda:1"
+    with pytest.raises(BadInput, match="device cuda:2 is not on this machine"):
+        pick_device("cuda:2")

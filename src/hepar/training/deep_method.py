@@ -64,8 +64,10 @@ class DeepMethod:
         network = self.network.build(seed=self.recipe.seed)
         source = weights_source(self.encoder_weights)
         report = load_encoder_weights(network, source)
-        if report.fresh:
-            log.warning("encoder layers that start fresh, not from ImageNet: %s", ", ".join(report.fresh))
+        if source == "none":
+            log.warning("the encoder starts from random weights (He initialisation), as asked")
+        elif report.fresh:
+            log.warning("encoder layers not in %s, starting fresh: %s", report.source, ", ".join(report.fresh))
         run = self._facts(cases, report) | {"device": pick_device(device)}
         if isinstance(source, Path):
             run["encoder"]["sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
