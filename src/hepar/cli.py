@@ -32,7 +32,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 def main() -> None:
     """Entry point: hepar's own errors become one line and an exit code."""
     try:
-        app()
+        _run()
     except HeparError as error:
         _leave(error)
     except ModuleNotFoundError as error:
@@ -40,9 +40,27 @@ def main() -> None:
         if extra is None:
             raise
         _leave(MissingExtra(f"this command needs {error.name}; install it with `pip install hepar[{extra}]`"))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("hepar: interrupted; finished cases and epochs are kept, run the command again to go on\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+
+
+INTERRUPTED = 130
+# The base of all usage errors: Typer brings click, or in newer versions a copy of its own.
+UsageProblem: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
+
+
+def _run() -> None:
+    """Outside of Typer's own handling, which swallows Ctrl-C; so usage errors are shown here."""
+    try:
+        code = app(standalone_mode=False) or 0
+    except UsageProblem as error:
+        error.show()
+        sys.exit(error.exit_code)
+    # Newer Typers turn Ctrl-C into this exit code, older ones into Abort.
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    sys.exit(code)
 
 
 def _leave(error: HeparError) -> NoReturn:
@@ -52,9 +70,16 @@ def _leave(error: HeparError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hepar {hepar.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens, with tracebacks.")] = False,
+    _: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")] = False,
 ) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s")
 
@@ -87,7 +112,7 @@ def evaluate(
     union: Annotated[bool, typer.Option(help="The reference marks liver-or-tumour only: score the liver.")] = False,
 ) -> None:
     """Dice and ASSD (3D, mm) of liver and tumour, case by case, with the empty rule printed."""
-    from hepar.errors import SomeCasesFailed
+    from hepar.errors import BadInput, SomeCasesFailed
     from hepar.metrics import cohort
     from hepar.service.console import show_scores
 
@@ -97,6 +122,8 @@ def evaluate(
         cohort.write_json(cases, out / "scores.json")
         cohort.write_csv(cases, out / "scores.csv")
     failed = [case for case in cases if case.error]
+    if failed and len(cases) == 1:
+        raise BadInput(failed[0].error)
     if failed:
         raise SomeCasesFailed(f"{len(failed)} of {len(cases)} cases could not be scored, see above")
 
@@ -118,10 +145,13 @@ def preview_preprocessing(
 @app.command()
 def demo(out: Out = Path("demo-out")) -> None:
     """Segment the built-in phantom CT and write labels, pictures and a page; needs no data."""
-    from hepar.service.console import show_demo
+    from hepar.inference import open_model
+    from hepar.service.console import show_demo, show_model
     from hepar.service.demo import phantom_demo
 
-    show_demo(phantom_demo(out))
+    model = open_model()
+    show_model(model)
+    show_demo(phantom_demo(out, model))
 
 
 @app.command()

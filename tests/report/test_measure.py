@@ -55,6 +55,7 @@ def test_tumours_are_listed_largest_first_with_size_hu_and_place(labels):
     assert first.mean_hu == 60
     # Index (8, 20, 30) of spacing (5, 2, 1) from origin (-10, 20, 30), as x, y, z.
     assert second.position_mm == pytest.approx((60.0, 60.0, 30.0))
+    assert second.axial_slice == 9  # counted from 1
 
 
 def test_a_row_of_pixels_is_as_long_as_its_pixels():
@@ -97,6 +98,7 @@ def test_a_turned_scan_has_the_same_tumours(oblique_grid):
     here = tumour_table(ct, found)[0]
     assert here.longest_axial_diameter_mm == pytest.approx(turned.longest_axial_diameter_mm)
     assert here.position_mm == pytest.approx(turned.position_mm)
+    assert here.axial_slice == turned.axial_slice
     assert here.volume_ml == pytest.approx(75 * oblique_grid.voxel_volume_mm3 / 1000)
 
 

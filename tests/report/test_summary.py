@@ -41,6 +41,12 @@ def test_the_page_says_research_use_only_and_what_the_evidence_is(case):
     assert hepar.DISCLAIMER in page
     assert "Phantom: made by the software itself" in page
     assert "Phantom: made by the software itself" not in summary_page(replace(case, evidence="real"))
+    assert "where this scan comes from was not checked" in summary_page(replace(case, evidence="unknown"))
+
+
+def test_the_tumour_table_says_on_which_slice_to_look(case):
+    # Slices 4 and 5 of the array: the fifth and sixth of ten.
+    assert f"<td>{case.tumours[0].axial_slice} of 10</td>" in summary_page(case)
 
 
 @pytest.mark.parametrize("name", ["/data/Doe_Jane/scan.nii.gz", "C:\\data\\Doe_Jane\\scan.nii.gz"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import hepar
 from hepar.errors import BadInput, HeparError, OutputError, SomeCasesFailed
 from hepar.inference import open_model
 from hepar.io import read_labels, write_volume
+from hepar.postprocess import DropSmallTumours
 from hepar.service import batch
 from hepar.service.batch import Job, Listener, Outcome, require_success, segment_batch
 from hepar.volume import Volume
@@ -48,6 +50,54 @@ def test_every_scan_of_a_folder_is_segmented(job, small_scan, tmp_path):
         found = read_labels(job.out / f"{case}.nii.gz")
         assert np.array_equal(found.labels, truth.labels)
         assert found.geometry.same_grid(ct.geometry)
+
+
+@pytest.mark.parametrize("out", [".", "ct.nii.gz", "../in", "link"])
+def test_a_scan_is_never_replaced_by_its_labels(job, small_scan, tmp_path, out):
+    scan = place(small_scan[0], tmp_path / "in", "ct.nii.gz") / "ct.nii.gz"
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in")
+    before = scan.read_bytes()
+    with pytest.raises(BadInput, match=r"would replace a file of the input; give another place"):
+        segment_batch(scan, replace(job, out=scan.parent / out))
+    assert scan.read_bytes() == before
+    assert {p.name for p in scan.parent.iterdir()} == {"ct.nii.gz", "link"}
+
+
+def test_results_do_not_go_among_the_scans_of_a_folder(job, small_scan, tmp_path):
+    folder = place(small_scan[0], tmp_path / "in", "a.nii", "b.nii")
+    before = stamps(folder)
+    with pytest.raises(BadInput, match="give another folder to -o"):
+        segment_batch(folder, replace(job, out=folder))
+    with pytest.raises(BadInput, match="holds 2 scans"):
+        segment_batch(folder, replace(job, out=folder / "a.nii"))
+    assert stamps(folder) == before
+
+
+def test_results_may_lie_beside_a_scan_of_another_name(job, small_scan, tmp_path):
+    scan = place(small_scan[0], tmp_path / "in", "ct.nii") / "ct.nii"
+    assert segment_batch(scan, replace(job, out=scan.parent))[0].status == "segmented"
+    assert np.array_equal(read_labels(scan.parent / "ct.nii.gz").labels, small_scan[1].labels)
+
+
+def test_other_steps_around_the_same_weights_are_another_model(job, small_scan, tmp_path):
+    folder = place(small_scan[0], tmp_path / "in", "a.nii.gz")
+    segment_batch(folder, job)
+    pipeline = replace(job.model.pipeline, clean=(*job.model.pipeline.clean, DropSmallTumours(1e9)))
+    other = replace(job, model=replace(job.model, pipeline=pipeline))
+    assert other.model.id != job.model.id
+    assert segment_batch(folder, other)[0].status == "segmented"
+    assert not read_labels(job.out / "a.nii.gz").tumour.any()
+
+
+def test_leftovers_of_a_killed_run_go_and_those_of_a_running_one_stay(job, small_scan, tmp_path):
+    job.out.mkdir()
+    old, new = job.out / ".writing-old.nii.gz", job.out / ".writing-new.nii.gz"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    segment_batch(place(small_scan[0], tmp_path / "in", "a.nii.gz"), job)
+    assert new.exists()
+    assert not old.exists()
 
 
 def test_one_bad_case_never_stops_the_others(job, small_scan, tmp_path):
@@ -260,6 +310,6 @@ def test_without_reports_the_record_is_still_complete(job, small_scan, tmp_path)
     segment_batch(place(small_scan[0], tmp_path / "in", "a.nii.gz"), job)
     facts = json.loads((job.out / "a.json").read_text(encoding="utf-8"))
     assert facts["disclaimer"] == hepar.DISCLAIMER
-    assert facts["evidence"] == "real"
+    assert facts["evidence"] == "unknown"
     assert {"model", "volumes", "voxels", "seconds", "settings"} <= facts.keys()
     assert {p.name for p in job.out.iterdir()} == {"a.nii.gz", "a.json"}

@@ -10,7 +10,7 @@ import pytest
 import hepar
 from hepar.datasets.phantom import DEMO, make_phantom, training_settings
 from hepar.errors import BadModel
-from hepar.inference import model, shipped_model
+from hepar.inference import model, open_model, shipped_model
 from hepar.io import read, read_labels
 from hepar.service.demo import phantom_demo
 
@@ -18,7 +18,7 @@ from hepar.service.demo import phantom_demo
 def test_the_demo_finds_the_liver_of_the_phantom(tmp_path):
     if not (shipped_model() / "model.json").is_file():
         pytest.skip("the shipped model is not built yet")
-    result = phantom_demo(tmp_path)
+    result = phantom_demo(tmp_path, open_model())
     assert all(path.is_file() for path in result.files)
     scores = result.summary.scores
     assert scores["liver"]["dice"] > 0.9
@@ -26,10 +26,9 @@ def test_the_demo_finds_the_liver_of_the_phantom(tmp_path):
     assert scores["liver"]["assd_mm"] < 5
 
 
-def test_the_demo_writes_what_it_shows(tmp_path, monkeypatch, threshold_model):
+def test_the_demo_writes_what_it_shows(tmp_path, threshold_model):
     # Any model shows the path; thresholds find no liver worth the name.
-    monkeypatch.setattr(model, "shipped_model", lambda: threshold_model)
-    result = phantom_demo(tmp_path)
+    result = phantom_demo(tmp_path, open_model(threshold_model))
     assert {path.name for path in result.files} == {path.name for path in tmp_path.iterdir()}
     ct, truth = make_phantom(DEMO)
     assert np.array_equal(read(tmp_path / "phantom_ct.nii.gz").values, ct.values)
@@ -52,8 +51,9 @@ def test_no_training_phantom_is_of_the_demos_shape_family():
     assert DEMO.seed not in {s.seed for s in settings}
 
 
-def test_a_missing_model_is_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_missing_model_is_said_before_anything_is_written(tmp_path, monkeypatch, hepar_command):
     monkeypatch.setattr(model, "shipped_model", lambda: tmp_path / "nowhere")
-    with pytest.raises(BadModel, match="nowhere"):
-        phantom_demo(tmp_path / "out")
+    ended = hepar_command("demo", "-o", tmp_path / "out")
+    assert ended.code == BadModel.exit_code
+    assert "nowhere holds no model.json" in ended.err
     assert not (tmp_path / "out").exists()

@@ -53,8 +53,11 @@ class Model:
 
     @property
     def id(self) -> str:
-        """Name and hash: what a result records as its origin."""
-        return f"{self.card.name}@{self.sha256[:12]}"
+        """Name and hash over weights and the steps around them: what a result records as its origin."""
+        around = [steps_to_json(self.pipeline.prepare), asdict(self.pipeline.grid)]
+        around += [postprocess.steps_to_json(self.pipeline.clean), self.sha256]
+        hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
+        return f"{self.card.name}@{hashed[:12]}"
 
 
 def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path, network: dict[str, Any]) -> Model:

@@ -37,13 +37,19 @@ class Volumes:
 
 @dataclass(frozen=True)
 class TumourRow:
-    """One tumour. `position_mm` is its centre of mass in LPS (x, y, z); `mean_hu` the mean over its voxels."""
+    """One tumour.
+
+    `position_mm` is its centre of mass in LPS (x, y, z), `axial_slice` the
+    slice that it lies in, counted from 1 at the feet as in the pictures;
+    `mean_hu` is the mean over its voxels.
+    """
 
     number: int
     volume_ml: float
     longest_axial_diameter_mm: float
     mean_hu: float
     position_mm: tuple[float, float, float]
+    axial_slice: int
 
 
 def volumes(labels: LabelMap) -> Volumes:
@@ -78,6 +84,7 @@ def tumour_table(ct: Volume, labels: LabelMap, most: int | None = None) -> list[
                 longest_axial_diameter_mm=_longest_axial_mm(mask, ct),
                 mean_hu=float(ct.values[box][mask].mean(dtype=np.float64)),
                 position_mm=(position[0], position[1], position[2]),
+                axial_slice=round(float(centre[0])) + 1,
             )
         )
     return rows

@@ -33,6 +33,7 @@ from hepar.volume import LabelMap, Volume
 MOST_TUMOURS = 20
 EVIDENCE = {
     "real": "Real CT of one patient. One case shows how the software works; it measures no accuracy.",
+    "unknown": "As given: where this scan comes from was not checked. One case measures no accuracy.",
     "phantom": "Phantom: made by the software itself. It shows that the path works and is no clinical evidence.",
     "synthetic": "Synthetic: lesions or images were generated. No clinical evidence.",
 }
@@ -74,7 +75,7 @@ class SummaryInput:
     labels: LabelMap
     model: ModelFacts
     file_name: str
-    evidence: Literal["real", "phantom", "synthetic"] = "real"
+    evidence: Literal["unknown", "real", "phantom", "synthetic"] = "unknown"
     truth: LabelMap | None = None
     scores: Scores | None = None
     empty_rule: str = ""
@@ -136,6 +137,7 @@ def _facts(case: SummaryInput) -> dict[str, Any]:
         "volumes": volumes(case.labels),
         "reference": None if case.truth is None else volumes(case.truth),
         "tumours": case.tumours[:MOST_TUMOURS],
+        "slice_total": case.ct.axial().geometry.shape[0],
         "tumour_count": len(case.tumours),
         "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE),
         "score_columns": columns,

@@ -72,14 +72,17 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     `ID.html` and `ID.png` for each scan. A case is skipped when its `ID.json`
     names the same model and the same voxels, and its other files are there.
 
-    Raises BadInput when `source` holds no scan, or several for one label file,
-    and OutputError when nothing can be written to `out`.
+    Raises BadInput when `source` holds no scan, several for one label file, or
+    a file that a result would replace, and OutputError when nothing can be
+    written to `out`.
     """
     scans = find_scans(source)
     if job.single_file and len(scans) > 1:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
+    _require_inputs_untouched(source, scans, job)
     segmenter = load_segmenter(job.model, job.device)
     _require_writable(job)
+    _sweep(job.out.parent if job.single_file else job.out)
     outcomes = []
     for number, scan in enumerate(scans):
         job.listener.started(number, len(scans), scan.id)
@@ -122,6 +125,25 @@ def summary_of(ct: Volume, found: LabelMap, model: Model, truth: LabelMap | None
             "cleaning": _listed(model.pipeline.clean),
         },
     )
+
+
+def _require_inputs_untouched(source: Path, scans: Sequence[Scan], job: Job) -> None:
+    """A label map named like its scan must not take the scan's place, nor be taken for a scan the next time."""
+    if source.is_dir() and not job.single_file and job.out.resolve() == source.resolve():
+        raise BadInput("the results would go among the scans and could replace them; give another folder to -o")
+    inputs = {source.resolve()} if source.is_file() else {path.resolve() for path in source.iterdir()}
+    ends = () if job.single_file else (".json", ".html", ".png")
+    for scan in scans:
+        for target in (job.labels_of(scan.id), *(job.out / f"{scan.id}{end}" for end in ends)):
+            if target.resolve() in inputs:
+                raise BadInput(f"'{target.name}' would replace a file of the input; give another place to -o")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run left half-written; an hour spares writers at work beside this one."""
+    for left in folder.glob(".writing-*"):
+        if time.time() - left.stat().st_mtime > 3600:
+            left.unlink(missing_ok=True)
 
 
 def _require_writable(job: Job) -> None:

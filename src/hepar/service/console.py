@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import hepar
 from hepar.inference import Model
@@ -29,7 +29,8 @@ STRUCTURE_NAMES = {"liver": "liver + tumour", "liver_exclusive": "liver only", "
 
 
 def say(text: str) -> None:
-    console.print(escape(text))
+    """One line, however narrow the terminal: paths can be copied whole."""
+    console.print(escape(text), soft_wrap=True)
 
 
 def show_model(model: Model) -> None:
@@ -51,7 +52,7 @@ def batch_listener() -> Iterator[Listener]:
             bar.update(task, completed=done, total=count)
 
         def ended(outcome: Outcome) -> None:
-            bar.console.print(_outcome_line(outcome))
+            bar.console.print(_outcome_line(outcome), soft_wrap=True)
 
         yield Listener(started, slices, ended)
 
@@ -69,14 +70,16 @@ def _outcome_line(outcome: Outcome) -> str:
 
 def show_scores(cases: Sequence[CaseScores]) -> None:
     """A row per case and structure, then means with the number of cases behind each."""
-    table = Table("case", "structure", "Dice", "ASSD (mm)", "HD95 (mm)", "truth (mL)", "found (mL)")
+    table = Table(Column("case", overflow="fold"), "structure", "Dice", "ASSD mm", "HD95 mm", "truth mL", "found mL")
     for case in cases:
-        if case.scores is None:
-            table.add_row(escape(case.case), f"[red]{escape(case.error or '')}[/red]")
-            continue
-        _add_rows(table, case.case, case.scores)
-    console.print(table)
-    console.print(_means(cases))
+        if case.scores is not None:
+            _add_rows(table, case.case, case.scores)
+    if table.rows:
+        console.print(table)
+        console.print(_means(cases))
+    for case in cases:
+        if case.error and len(cases) > 1:
+            console.print(f"[red]failed[/red] {escape(case.case)}: {escape(case.error)}", soft_wrap=True)
     say(f"Empty rule: {EMPTY_RULE}")
 
 

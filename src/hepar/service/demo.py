@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hepar.files import write_json
-from hepar.inference import load_segmenter, open_model
+from hepar.inference import Model, load_segmenter
 from hepar.io import write, write_volume
 from hepar.report.summary import SummaryInput, summary_json
 from hepar.service.batch import summary_of, write_pages
@@ -21,14 +21,13 @@ class DemoResult:
     files: tuple[Path, ...]
 
 
-def phantom_demo(out: Path) -> DemoResult:
-    """Segment the built-in phantom with the shipped model into `out`.
+def phantom_demo(out: Path, model: Model) -> DemoResult:
+    """Segment the built-in phantom with `model` into `out`.
 
     The phantom's seed and shape family were not used in training, and it is no patient.
     """
     from hepar.datasets.phantom import DEMO, make_phantom
 
-    model = open_model()
     segmenter = load_segmenter(model)
     ct, truth = make_phantom(DEMO)
     write_volume(ct, out / "phantom_ct.nii.gz")
