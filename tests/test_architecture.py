@@ -22,7 +22,8 @@ LADDER = (
     {"training"},
     {"methods"},
     {"study"},
-    {"report", "service"},
+    {"report"},
+    {"service"},
     {"cli"},
 )
 RUNG = {room: height for height, rooms in enumerate(LADDER) for room in rooms}
@@ -150,6 +151,13 @@ def test_an_import_that_points_up_is_caught_wherever_it_stands(where):
     assert len(ladder_violations(rooms | {"hepar.inference.slab": FORBIDDEN[where]})) == 1
     assert len(ladder_violations(rooms | {"hepar.volume": FORBIDDEN[where]})) == 1
     assert ladder_violations(rooms | {"hepar.methods.new_paper": FORBIDDEN[where]}) == []
+
+
+def test_the_report_stands_below_the_service():
+    rooms = {"hepar": "", "hepar.report.summary": "", "hepar.service.batch": ""}
+    up, down = "from hepar.service import batch", "from hepar.report import summary"
+    assert len(ladder_violations(rooms | {"hepar.report.summary": up})) == 1
+    assert ladder_violations(rooms | {"hepar.service.batch": down}) == []
 
 
 def test_torch_appears_only_where_networks_are_made_trained_and_run():

@@ -96,6 +96,24 @@ def test_a_bad_scan_ends_with_its_message_and_exit_code_2(tmp_path, threshold_mo
     assert files_in(tmp_path) == [f"in/{name}"]
 
 
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [("in/ct.nii.gz", "in"), ("in/ct.nii.gz", "in/ct.nii.gz"), ("in", "in"), ("in", "in/ct.nii.gz"), ("in", "hard")],
+)
+def test_labels_never_take_the_place_of_the_scan(tmp_path, threshold_model, hepar_command, small_scan, source, out):
+    scan = tmp_path / "in" / "ct.nii.gz"
+    write_volume(small_scan[0], scan)
+    (tmp_path / "hard").mkdir()
+    os.link(scan, tmp_path / "hard" / "ct.nii.gz")
+    before = scan.read_bytes()
+    finished = hepar_command("segment", tmp_path / source, "-o", tmp_path / out, "--model", threshold_model)
+    assert finished.code == 2
+    assert_said_well(finished, tmp_path)
+    assert re.search(r"give another (place|folder) to -o", finished.err)
+    assert scan.read_bytes() == before
+    assert files_in(tmp_path) == ["hard/ct.nii.gz", "in/ct.nii.gz"]
+
+
 def test_an_empty_folder_has_no_scan(tmp_path, threshold_model, hepar_command):
     (tmp_path / "in").mkdir()
     finished = hepar_command("segment", tmp_path / "in", "-o", tmp_path / "out", "--model", threshold_model)

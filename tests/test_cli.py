@@ -110,7 +110,56 @@ def test_labels_on_another_grid_are_not_scored(hepar_command, tmp_path, small_sc
     write(cut, tmp_path / "found.nii.gz")
     ended = hepar_command("evaluate", tmp_path / "truth.nii.gz", tmp_path / "found.nii.gz")
     assert ended.code == 2  # as `segment` does for a lone bad scan
-    assert "bring the prediction back" in ended.err
+    assert "both files must lie on one grid" in ended.err
+
+
+def test_a_lone_case_that_fails_unforeseen_has_the_code_of_its_own_error(
+    hepar_command, tmp_path, monkeypatch, small_scan
+):
+    def broken(*_):
+        raise ZeroDivisionError("why")
+
+    write(small_scan[1], tmp_path / "a.nii.gz")
+    monkeypatch.setattr("hepar.metrics.cohort.evaluate", broken)
+    ended = hepar_command("evaluate", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz")
+    assert ended.code == 1  # 2 is for bad input
+    assert "ZeroDivisionError: why" in ended.err
+
+
+def test_names_and_errors_are_whole_on_a_narrow_terminal(tmp_path, monkeypatch, capsys, small_scan):
+    from hepar.metrics.cohort import evaluate_folder
+    from hepar.service import console
+
+    good, bad = "patient_with_a_long_name_0001", "patient_with_a_long_name_0002"
+    _, truth = small_scan
+    cut = LabelMap(truth.labels[1:], type(truth.geometry)((5, 40, 48), truth.geometry.affine))
+    for case, found in {good: truth, bad: cut}.items():
+        write(truth, tmp_path / "truth" / f"{case}.nii.gz")
+        write(found, tmp_path / "found" / f"{case}.nii.gz")
+    monkeypatch.setattr(console, "console", type(console.console)(width=80, highlight=False))
+    console.show_scores(evaluate_folder(tmp_path / "truth", tmp_path / "found"))
+    console.say("/a/long/path" * 10)
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    (failed,) = [line for line in lines if line.startswith(f"failed {bad}: ")]
+    assert failed.endswith("`found.onto(truth.geometry)`")
+    folded = "".join(line[1:].split("│")[0].strip() for line in lines if line.startswith("│"))
+    assert good in folded
+    assert "…" not in shown
+    assert "/a/long/path" * 10 in lines
+    assert f"Empty rule: {EMPTY_RULE}" in lines
+
+
+def test_the_demo_begins_with_the_model_and_the_terms_of_its_weights(
+    hepar_command, tmp_path, monkeypatch, threshold_model
+):
+    from hepar.inference import open_model
+
+    monkeypatch.setattr("hepar.inference.model.shipped_model", lambda: threshold_model)
+    ended = hepar_command("demo", "-o", tmp_path / "out")
+    assert ended.code == 0
+    assert ended.out.startswith(f"model {open_model(threshold_model).id}; weights: free test weights")
+    assert hepar.DISCLAIMER in ended.out
 
 
 def test_methods_are_listed_with_their_variants(hepar_command):

@@ -112,7 +112,7 @@ def evaluate(
     union: Annotated[bool, typer.Option(help="The reference marks liver-or-tumour only: score the liver.")] = False,
 ) -> None:
     """Dice and ASSD (3D, mm) of liver and tumour, case by case, with the empty rule printed."""
-    from hepar.errors import BadInput, SomeCasesFailed
+    from hepar.errors import SomeCasesFailed
     from hepar.metrics import cohort
     from hepar.service.console import show_scores
 
@@ -121,9 +121,9 @@ def evaluate(
     if out:
         cohort.write_json(cases, out / "scores.json")
         cohort.write_csv(cases, out / "scores.csv")
-    failed = [case for case in cases if case.error]
+    failed = [case.failure for case in cases if case.failure]
     if failed and len(cases) == 1:
-        raise BadInput(failed[0].error)
+        raise failed[0]
     if failed:
         raise SomeCasesFailed(f"{len(failed)} of {len(cases)} cases could not be scored, see above")
 

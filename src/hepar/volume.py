@@ -108,5 +108,5 @@ def require_same_grid(truth: LabelMap, found: LabelMap) -> None:
     if not truth.geometry.same_grid(found.geometry):
         raise GeometryMismatch(
             f"truth lies on {truth.geometry}, prediction on {found.geometry}; "
-            "bring the prediction back with `found.onto(truth.geometry)`"
+            "both files must lie on one grid; in Python bring the prediction back with `found.onto(truth.geometry)`"
         )

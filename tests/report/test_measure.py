@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hepar.errors import GeometryMismatch
+from hepar.files import write_json
 from hepar.geometry import Geometry
-from hepar.report.measure import measurements, tumour_table, volumes, write_measurements
+from hepar.report.measure import measurements_of, tumour_table, volumes
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
 
 GRID = Geometry.from_spacing((12, 40, 50), (5.0, 2.0, 1.0), (-10.0, 20.0, 30.0))
@@ -111,14 +112,17 @@ def test_labels_of_another_grid_are_refused(labels):
 
 def test_json_repeats_the_numbers(labels, tmp_path):
     ct, found = scan(labels)
-    write_measurements(ct, found, tmp_path / "numbers.json")
+    measured = volumes(found)
+    write_json(tmp_path / "numbers.json", measurements_of(measured, tumour_table(ct, found)))
     read = json.loads((tmp_path / "numbers.json").read_text())
-    assert read["volumes"]["tumour_ml"] == pytest.approx(measurements(ct, found)["volumes"]["tumour_ml"])
-    assert [row["number"] for row in read["tumours"]] == [1, 2]
+    assert read["volumes"]["tumour_ml"] == pytest.approx(measured.tumour_ml)
+    assert read["volumes"]["healthy_ml"] == pytest.approx(measured.healthy_ml)
+    assert [(row["number"], row["axial_slice"]) for row in read["tumours"]] == [(1, 5), (2, 9)]
 
 
 def test_json_writes_an_undefined_burden_as_null(tmp_path):
-    write_measurements(*scan(np.zeros(GRID.shape)), tmp_path / "numbers.json")
+    ct, found = scan(np.zeros(GRID.shape))
+    write_json(tmp_path / "numbers.json", measurements_of(volumes(found), tumour_table(ct, found)))
     read = json.loads((tmp_path / "numbers.json").read_text())
     assert read["volumes"]["burden_percent"] is None
     assert read["tumours"] == []

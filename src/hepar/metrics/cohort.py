@@ -8,7 +8,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ SUFFIXES = ("_label", "_labels", "_seg", "_segmentation", "_ct", "_liver", "_pre
 
 @dataclass(frozen=True)
 class CaseScores:
-    """One case: its scores, or the `error` that kept it from being scored."""
+    """One case: its scores, or the `error` that kept it from being scored; `failure` is that error to raise."""
 
     case: str
     scores: Scores | None = None
     error: str | None = None
+    failure: HeparError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -142,14 +143,18 @@ def _case(case: str, truths: list[Path], founds: list[Path], labels: LabelStatus
     for group, side in ((truths, "truth"), (founds, "prediction")):
         if len(group) != 1:
             names = ", ".join(file.name for file in group) or "none"
-            return CaseScores(case, error=f"expected one {side} of case {case}, found {names}")
+            return _failed(case, BadInput(f"expected one {side} of case {case}, found {names}"))
     try:
         return CaseScores(case, scores=_scored(read_labels, truths[0], founds[0], labels))
     except HeparError as error:
-        return CaseScores(case, error=str(error))
+        return _failed(case, error)
     # Whatever a damaged file provokes in a reader, the other cases must go on.
     except Exception as error:
-        return CaseScores(case, error=f"{type(error).__name__}: {error}")
+        return _failed(case, HeparError(f"{type(error).__name__}: {error}"))
+
+
+def _failed(case: str, failure: HeparError) -> CaseScores:
+    return CaseScores(case, error=str(failure), failure=failure)
 
 
 def _scored(read: Callable[[Path], LabelMap], truth: Path, found: Path, labels: LabelStatus) -> Scores:

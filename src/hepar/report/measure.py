@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
 from hepar.errors import GeometryMismatch
-from hepar.files import write_json
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
 
 COMPONENT_RULE = "A tumour is one group of tumour voxels that share faces (6-connectivity)."
@@ -99,22 +97,13 @@ def require_grid_of(ct: Volume, labels: LabelMap) -> None:
         )
 
 
-def measurements(ct: Volume, labels: LabelMap) -> dict[str, Any]:
-    """The report's numbers as plain values for JSON; undefined numbers are NaN."""
-    return measurements_of(volumes(labels), tumour_table(ct, labels))
-
-
 def measurements_of(measured: Volumes, tumours: Sequence[TumourRow]) -> dict[str, Any]:
+    """The report's numbers as plain values for JSON; undefined numbers are NaN."""
     return {
         "volumes": {**asdict(measured), "healthy_ml": measured.healthy_ml},
         "tumours": [asdict(row) for row in tumours],
         "rules": {"tumour": COMPONENT_RULE, "longest_axial_diameter_mm": DIAMETER_RULE},
     }
-
-
-def write_measurements(ct: Volume, labels: LabelMap, path: Path) -> None:
-    """Write `measurements` as JSON, NaN as null. Raises OutputError when it cannot be written."""
-    write_json(path, measurements(ct, labels))
 
 
 def _longest_axial_mm(mask: NDArray[np.bool_], ct: Volume) -> float:

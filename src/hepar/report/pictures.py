@@ -87,10 +87,6 @@ def overlay_picture(
     return _with_caption(picture, caption)
 
 
-def slice_count(ct: Volume, plane: Plane) -> int:
-    return int(ct.axial().values.shape[_AXIS[plane]])
-
-
 def _flat(values: NDArray[Any], ct: Volume, where: Slice) -> tuple[NDArray[Any], tuple[float, float]]:
     """The slice in display orientation, cropped, and its pixel height and width in mm."""
     axis = _AXIS[where.plane]

@@ -8,6 +8,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -131,19 +132,23 @@ def _require_inputs_untouched(source: Path, scans: Sequence[Scan], job: Job) -> 
     """A label map named like its scan must not take the scan's place, nor be taken for a scan the next time."""
     if source.is_dir() and not job.single_file and job.out.resolve() == source.resolve():
         raise BadInput("the results would go among the scans and could replace them; give another folder to -o")
-    inputs = {source.resolve()} if source.is_file() else {path.resolve() for path in source.iterdir()}
+    inputs = [source] if source.is_file() else [path for path in source.iterdir() if path.is_file()]
+    # By file rather than by name: links, and systems that take CT.nii.gz and ct.nii.gz for one.
+    files = {(found.st_dev, found.st_ino) for found in (path.stat() for path in inputs)}
     ends = () if job.single_file else (".json", ".html", ".png")
     for scan in scans:
         for target in (job.labels_of(scan.id), *(job.out / f"{scan.id}{end}" for end in ends)):
-            if target.resolve() in inputs:
+            if target.is_file() and (target.stat().st_dev, target.stat().st_ino) in files:
                 raise BadInput(f"'{target.name}' would replace a file of the input; give another place to -o")
 
 
 def _sweep(folder: Path) -> None:
     """Remove what a killed run left half-written; an hour spares writers at work beside this one."""
     for left in folder.glob(".writing-*"):
-        if time.time() - left.stat().st_mtime > 3600:
-            left.unlink(missing_ok=True)
+        # A writer beside this one may finish its file meanwhile; what cannot be removed harms nobody.
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600:
+                left.unlink()
 
 
 def _require_writable(job: Job) -> None:

@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 def show_model(model: Model) -> None:
     say(f"model {model.id}; weights: {model.card.licence}")
-    console.print(f"[yellow]{escape(hepar.DISCLAIMER)}[/yellow]")
+    console.print(f"[yellow]{escape(hepar.DISCLAIMER)}[/yellow]", soft_wrap=True)
 
 
 @contextmanager
@@ -120,7 +120,6 @@ def show_demo(result: DemoResult) -> None:
     console.print(f"segmented in {result.summary.seconds['segment']:.1f} s; wrote")
     for path in result.files:
         say(f"  {path}")
-    console.print(f"[yellow]{escape(hepar.DISCLAIMER)}[/yellow]")
 
 
 def show_methods() -> None:
