@@ -44,15 +44,20 @@ def batch_listener() -> Iterator[Listener]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} slices"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("reading", total=None)
+        cases = 0
 
         def started(number: int, count: int, case: str) -> None:
+            nonlocal cases
+            cases = count
             bar.reset(task, description=f"case {number + 1} of {count}: {escape(case)}", total=None)
 
         def slices(done: int, count: int) -> None:
             bar.update(task, completed=done, total=count)
 
         def ended(outcome: Outcome) -> None:
-            bar.console.print(_outcome_line(outcome), soft_wrap=True)
+            # A lone scan's failure is the command's own: it is told once, on stderr.
+            if outcome.status != "failed" or cases > 1:
+                bar.console.print(_outcome_line(outcome), soft_wrap=True)
 
         yield Listener(started, slices, ended)
 
