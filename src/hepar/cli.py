@@ -95,12 +95,14 @@ def segment(
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
     from hepar.inference import open_model
     from hepar.service.batch import Job, require_success, segment_batch
-    from hepar.service.console import batch_listener, show_model
+    from hepar.service.console import batch_listener, say, show_model
 
     opened = open_model(model)
     show_model(opened)
     with batch_listener() as listener:
         outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
+    if any(outcome.status != "failed" for outcome in outcomes):
+        say(f"results: {out}")
     require_success(outcomes)
 
 
