@@ -102,7 +102,7 @@ def segment(
     with batch_listener() as listener:
         outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
     if any(outcome.status != "failed" for outcome in outcomes):
-        say(f"results: {out}")
+        say(f"results are in '{out.name}'")
     require_success(outcomes)
 
 
