@@ -21,7 +21,7 @@ LADDER = (
     {"nets", "inference"},
     {"training"},
     {"methods"},
-    {"study"},
+    {"study", "doctor"},
     {"report"},
     {"service"},
     {"cli"},
