@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from hepar.errors import GeometryMismatch
+from hepar.errors import BadInput, GeometryMismatch
 from hepar.geometry import Geometry
-from hepar.metrics import assd_mm, hausdorff95_mm, surface_distances
-from hepar.metrics.surface import surface_points_mm
+from hepar.metrics.surface import (
+    SurfaceDistances,
+    assd_mm,
+    hausdorff95_mm,
+    hausdorff95_pooled_mm,
+    mask_distances,
+    mssd_mm,
+    rmsd_mm,
+    surface_dice,
+    surface_distances,
+    surface_points_mm,
+)
 from hepar.volume import LabelMap
 
 SPACING = (2.5, 0.8, 0.6)
@@ -110,14 +120,98 @@ def test_hausdorff95_takes_the_worse_direction():
     assert hausdorff95_mm(distances) == pytest.approx(np.percentile([0, 12, 12.6], 95))
 
 
+# From the truth 0, 0, 3 and 4 mm; from what was found 0 and 1 mm.
+KNOWN = SurfaceDistances(np.array([0.0, 3, 0, 4]), np.array([1.0, 0]))
+
+
+def test_each_measure_is_what_its_name_says():
+    assert assd_mm(KNOWN) == pytest.approx(8 / 6)
+    assert rmsd_mm(KNOWN) == pytest.approx(math.sqrt((9 + 16 + 1) / 6))
+    assert mssd_mm(KNOWN) == 4
+    assert hausdorff95_mm(KNOWN) == pytest.approx(np.percentile([0, 0, 3, 4], 95))
+    assert hausdorff95_pooled_mm(KNOWN) == pytest.approx(np.percentile([0, 0, 0, 1, 3, 4], 95))
+    assert [surface_dice(KNOWN, mm) for mm in (0, 1, 2, 3, 4)] == pytest.approx([3 / 6, 4 / 6, 4 / 6, 5 / 6, 1])
+
+
+def test_what_lies_just_at_the_tolerance_is_within_it():
+    """Ten voxels of .1 mm are 1 mm, which floating point makes a little more or less."""
+    for apart in (3, 6, 7, 10):
+        grid = Geometry.from_spacing((1, 1, 12), (0.1, 0.1, 0.1), (-300.3, 77.7, 0.1))
+        truth, found = (label_map(plane(grid.shape, 2, at), grid) for at in (0, apart))
+        assert surface_dice(surface_distances(truth, found), apart / 10) == 1
+        assert surface_dice(surface_distances(truth, found), apart / 10 - 0.01) == 0
+
+
+@pytest.mark.parametrize("tolerance", [-1, math.nan])
+def test_a_tolerance_below_0_is_refused(tolerance):
+    with pytest.raises(BadInput, match="0 mm or more"):
+        surface_dice(KNOWN, tolerance)
+
+
+def test_masks_give_what_label_maps_give_and_may_be_cut_alike(oblique_grid):
+    rng = np.random.default_rng(11)
+    truth, found = np.zeros((2, *oblique_grid.shape), bool)
+    truth[2:9, 1:6, 3:9] = rng.random((7, 5, 6)) < 0.7
+    found[1:8, 2:6, 3:11] = rng.random((7, 4, 8)) < 0.7
+    maps = surface_distances(label_map(truth, oblique_grid), label_map(found, oblique_grid))
+    whole = mask_distances(truth, found, oblique_grid)
+    cut = mask_distances(truth[1:, 1:6, 2:], found[1:, 1:6, 2:], oblique_grid)
+    threads = mask_distances(truth, found, oblique_grid, workers=2)
+    assert assd_mm(maps) > 0
+    for other in (whole, cut, threads):
+        assert other.truth_to_found.tolist() == maps.truth_to_found.tolist()
+        assert other.found_to_truth.tolist() == maps.found_to_truth.tolist()
+
+
+def test_masks_of_two_shapes_are_not_compared():
+    with pytest.raises(BadInput, match="one grid"):
+        mask_distances(np.ones((2, 2, 2), bool), np.ones((2, 2, 3), bool), Geometry.from_spacing((2, 2, 2), SPACING))
+
+
+@few
+@given(MASKS, MASKS)
+def test_on_a_sheared_oblique_grid_distances_are_those_of_every_pair_of_points(truth, found):
+    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.array([[2.5, 0.3, 0], [0, 0.8, -0.4], [1.1, 0, 0.6]])
+    affine[:3, 3] = (812.5, -44, 3)
+    grid = Geometry(truth.shape, affine)
+    here, there = (surface_points_mm(mask, grid) for mask in (truth, found))
+    apart = np.linalg.norm(here[:, None] - there[None], axis=-1)
+    distances = mask_distances(truth, found, grid)
+    assert np.allclose(distances.truth_to_found, apart.min(axis=1))
+    assert np.allclose(distances.found_to_truth, apart.min(axis=0))
+
+
+@few
+@given(MASKS, MASKS)
+def test_measures_keep_their_order(truth, found):
+    d = surface_distances(label_map(truth), label_map(found))
+    assert 0 <= assd_mm(d) <= rmsd_mm(d) + 1e-9 <= mssd_mm(d) + 2e-9
+    assert hausdorff95_mm(d) <= mssd_mm(d) + 1e-9
+    assert surface_dice(d, 0) <= surface_dice(d, 1) <= surface_dice(d, mssd_mm(d)) == 1
+
+
+def test_pooling_outvotes_a_small_surface_that_lies_far_off():
+    """Two false voxels beside a bar of 200: a percent of the pooled points, but far more of what was found."""
+    truth, found = np.zeros((2, 1, 1, 300), bool)
+    truth[..., :200] = True
+    found[..., 180:200] = True
+    found[..., [298, 299]] = True
+    d = surface_distances(label_map(found), label_map(truth))
+    assert hausdorff95_mm(d) > hausdorff95_pooled_mm(d)
+
+
 @pytest.mark.parametrize("empty", ["truth", "found", "both"])
 def test_without_a_surface_distances_are_not_defined(empty):
     full, none = np.ones((2, 2, 2), bool), np.zeros((2, 2, 2), bool)
     truth = none if empty in ("truth", "both") else full
     found = none if empty in ("found", "both") else full
     distances = surface_distances(label_map(truth), label_map(found))
-    assert math.isnan(assd_mm(distances))
-    assert math.isnan(hausdorff95_mm(distances))
+    assert (distances.truth_to_found.size, distances.found_to_truth.size) == (0, 0)
+    for measure in (assd_mm, rmsd_mm, mssd_mm, hausdorff95_mm, hausdorff95_pooled_mm):
+        assert math.isnan(measure(distances))
+    assert math.isnan(surface_dice(distances, 1))
 
 
 @few
