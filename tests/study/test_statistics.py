@@ -146,6 +146,11 @@ def test_equal_methods_share_their_ranks():
     assert math.isnan(rank_stability(np.stack([SCORES, SCORES]), True).kendall_tau)
 
 
+def test_a_resample_in_which_all_tie_agrees_with_nothing():
+    # The methods differ in one of two cases, which three of four resamples hold.
+    assert rank_stability([[1, 0], [0, 0]], True).kendall_tau == pytest.approx(0.75, abs=0.04)
+
+
 def test_shares_and_tau_are_those_of_a_loop_over_resamples():
     values = np.random.default_rng(5).normal(0, 1, (4, 15)) + np.array([[0], [0.1], [0.3], [0.35]])
     values[3] = values[2]  # a tie in every resample

@@ -134,7 +134,7 @@ def _signed_ranks(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks of the sizes of all differences but zeros, ties sharing their mean rank, with the differences' signs."""
     from scipy.stats import rankdata
 
-    kept = differences[differences != 0]
+    kept: NDArray[np.float64] = differences[differences != 0]
     if not len(kept):
         return kept
     sizes = np.abs(kept) / np.abs(kept).max()
