@@ -120,6 +120,14 @@ def test_pixels_are_as_wide_as_high_in_mm(spacing):
     assert np.ptp(rows) > 90
 
 
+def test_all_that_is_labelled_is_in_the_picture_with_a_margin():
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[3, 28:32] = LIVER  # 160 mm wide, 8 mm high, from edge to edge of the map
+    rows, columns = np.nonzero(shown(picture(labels, labels), "liver, agreed"))
+    assert np.ptp(columns) + 1 == pytest.approx(192 * 160 / 180, abs=2)
+    assert np.ptp(rows) + 1 == pytest.approx(192 * 8 / 180, abs=2)
+
+
 def test_an_error_of_one_voxel_is_seen_though_the_picture_is_reduced():
     grid = Geometry.from_spacing((2, 512, 512), (5.0, 0.7, 0.7))
     truth = np.full(grid.shape, LIVER, np.uint8)
