@@ -149,4 +149,4 @@ def test_any_name_is_shown_as_it_is_and_never_as_a_formula_or_markup(name):
     ):
         assert name[:25] in words(svg)
         assert "<script" not in svg
-        assert name in ET.fromstring(svg).get("aria-label")
+        assert name[:25] in ET.fromstring(svg).get("aria-label")
