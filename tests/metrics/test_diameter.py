@@ -129,3 +129,15 @@ def test_it_is_the_largest_distance_of_all_outline_points_whatever_the_shape(num
             if len(middles):
                 expected = max(expected, pdist(middles @ affine[:3, 1:3].T).max())
         assert diameter_mm == pytest.approx(expected)
+
+
+def test_a_slice_that_only_looks_second_best_is_measured_too():
+    """A line between two of the directions tried looks shorter than one that runs along one of them."""
+    numbers = np.zeros((2, 101, 101), np.int32)
+    numbers[0, [0, 99], 0] = 1
+    numbers[1, [0, 10], [0, 99]] = 1
+    grid = Geometry.from_spacing(numbers.shape, (5, 1.0025, 1))
+    places = np.nonzero(numbers)
+    expected = math.hypot(10 * 1.0025, 100)
+    assert expected > 100 * 1.0025
+    assert axial_diameters_mm(numbers[places], places, grid) == pytest.approx([expected])
