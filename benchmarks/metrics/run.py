@@ -60,6 +60,7 @@ def main() -> None:
             ).stdout
         )
         runs = {name: measured(name, folder, order.runs if name == "hepar" else order.peer_runs) for name in PROGRAMS}
+    after = os.getloadavg()[0]
     result = {
         "what": "Dice, ASSD and HD95 of liver and tumour, and lesions, of one synthetic case",
         "command": f"python benchmarks/metrics/run.py -o OUT --runs {order.runs} --peer-runs {order.peer_runs}",
@@ -68,7 +69,7 @@ def main() -> None:
         "seconds": {name: medians(watches) for name, watches in runs.items()},
         **judged(runs, memory["memory_mb"]),
         "numbers": {name: watches[0].numbers for name, watches in runs.items()},
-        "load": {"before": round(load, 2), "processors": os.cpu_count()},
+        "load": {"before": round(load, 2), "after_own_included": round(after, 2), "processors": os.cpu_count()},
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
