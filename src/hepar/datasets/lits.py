@@ -1,0 +1,44 @@
+"""LiTS as its archives unpack: volume-N.nii with segmentation-N.nii, at the root or in `Training Batch 1/2`.
+
+Volume N is patient `litsNNN`. Known defects of the release are the doctor's
+business (`hepar.doctor`); cases are handed over as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hepar.cases import Case
+from hepar.datasets.layout import Entry, cases_of, lits_patient, number_of, pair, stem, volumes, with_unique_ids
+
+# The archives of the challenge unpack into the last but one.
+WITHIN = ("", "*", "*/*", "media/nas/01_Datasets/CT/LITS/*", "*/media/nas/01_Datasets/CT/LITS/*")
+IMAGE, LABEL = r"volume-\d+", r"segmentation-\d+"
+
+
+def recognises(root: Path) -> bool:
+    return bool(volumes(_folders(root), IMAGE))
+
+
+def cases(root: Path) -> list[Case]:
+    """A case per volume that has a segmentation."""
+    return cases_of(entries(root))
+
+
+def entries(root: Path) -> list[Entry]:
+    """A volume and its segmentation, wherever both lie; one in the same folder comes first."""
+    images, labels = volumes(_folders(root), IMAGE), volumes(_folders(root), LABEL)
+    found = []
+    for image in images:
+        mine = [label for label in labels if number_of(label) == number_of(image)]
+        label = min(mine, key=lambda one: one.parent != image.parent, default=None)
+        if label:
+            labels.remove(label)
+        found.append(pair(stem(image), lits_patient(number_of(image)), image, label))
+    found += [pair(f"volume-{number_of(one)}", lits_patient(number_of(one)), None, one) for one in labels]
+    return with_unique_ids(sorted(found, key=lambda entry: entry.patient))
+
+
+def _folders(root: Path) -> list[Path]:
+    found = [path for way in WITHIN for path in ([root] if way == "" else sorted(root.glob(way))) if path.is_dir()]
+    return list(dict.fromkeys(found))
