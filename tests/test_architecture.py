@@ -17,14 +17,14 @@ LADDER = (
     {"errors", "files"},
     {"geometry", "volume"},
     {"io", "preprocess", "postprocess", "metrics", "classical"},
-    {"cases", "datasets", "method", "cascade"},
+    {"cases", "datasets", "predictions", "method", "cascade"},
     {"nets", "inference"},
     {"training"},
     {"methods"},
     {"study", "doctor"},
     {"report"},
     {"service"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 RUNG = {room: height for height, rooms in enumerate(LADDER) for room in rooms}
 TRAINING_LIBRARIES = {"torch", "safetensors", "onnx", "onnxscript"}
