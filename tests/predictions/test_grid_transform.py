@@ -109,6 +109,16 @@ def test_a_header_that_reverses_an_axis_on_the_spot_mirrors_the_patient(spacing,
     assert not how.reorders_only
 
 
+def test_a_coarser_grid_stored_in_reverse_is_not_mirrored():
+    affine = GRID.affine.copy()
+    affine[:3, 1:3] *= -2
+    affine[:3, 3] = GRID.position_mm((0, 4.5, 6.5))
+    said = str(transform(GRID, Geometry((4, 3, 4), affine)))
+    assert "stored in reverse along y, x" in said
+    assert "mirrored" not in said
+    assert "shifted" not in said
+
+
 def test_sizes_are_told_before_places():
     there = Geometry.from_spacing((4, 3, 8), (5, 4, 1), (-700, -20, -30))
     assert str(transform(GRID, there)) == (

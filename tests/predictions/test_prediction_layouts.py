@@ -200,6 +200,20 @@ def test_one_case_in_one_file_a_class(files):
         labels_of(files.root / "P7", mapping="lung=1")
 
 
+def test_tumour_wins_whatever_the_order_of_the_files(files):
+    files.save("P7/cancer.nii.gz", (blob() == 2).astype(np.uint8))
+    files.save("P7/liver.nii.gz", (blob() > 0).astype(np.uint8))
+    assert reads_as_blob(files.root / "P7")
+
+
+def test_many_files_of_a_case_are_named_in_short(files):
+    for number in range(1, 9):
+        files.save(f"P7/liver_segment_{number}.nii.gz", (blob() > 0).astype(np.uint8))
+    (source,) = open_predictions(files.root / "P7").sources.values()
+    assert source.file == "liver_segment_1.nii.gz+liver_segment_2.nii.gz+6 more"
+    assert (source.read().labels.labels == (blob() > 0)).all()
+
+
 def test_classes_of_one_case_must_share_a_grid(files):
     files.save("P7/liver.nii.gz", (blob() > 0).astype(np.uint8))
     files.save("P7/liver_tumor.nii.gz", (blob() == 2).astype(np.uint8), Geometry.from_spacing(GRID.shape, (5, 2, 2)))

@@ -16,6 +16,8 @@ from hepar.predictions.source import LabelSource, Layer
 MSD_ID = re.compile(r"^liver_([0-9]+)$")
 # MSD Task03 holds the 131 training scans of LiTS, 0 to 130; beyond are test scans, numbered otherwise.
 LAST_SHARED = 130
+# TotalSegmentator's liver_segments are eight files a case.
+MOST_SHOWN = 2
 Ambiguous = tuple[str, tuple[str, ...]]
 
 
@@ -141,4 +143,5 @@ def _source(case: str, layers: tuple[Layer, ...], found: Found, mapping: LabelMa
 
 
 def _shown(layers: tuple[Layer, ...]) -> str:
-    return "+".join(layer.entry.name for layer in layers)
+    names = [layer.entry.name for layer in layers]
+    return "+".join(names if len(names) <= MOST_SHOWN else [*names[:MOST_SHOWN], f"{len(names) - MOST_SHOWN} more"])

@@ -88,7 +88,7 @@ def names_in_xml(content: bytes) -> LabelNames | None:
     try:
         labels = Xml.fromstring(text).iter("Label")
         pairs = tuple((int(label.attrib["Key"]), (label.text or "").strip()) for label in labels)
-    except (Xml.ParseError, KeyError, ValueError):
+    except (Xml.ParseError, LookupError, ValueError):
         return None
     kept = tuple((key, name) for key, name in pairs if name and 0 <= key <= np.iinfo(np.uint16).max)
     return LabelNames(kept) if kept else None
