@@ -6,13 +6,15 @@ business (`hepar.doctor`); cases are handed over as they are.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hepar.cases import Case
 from hepar.datasets.layout import Entry, cases_of, lits_patient, number_of, pair, stem, volumes, with_unique_ids
 
-# The archives of the challenge unpack into the last but one.
-WITHIN = ("", "*", "*/*", "media/nas/01_Datasets/CT/LITS/*", "*/media/nas/01_Datasets/CT/LITS/*")
+# How the challenge's archives and their copies name folders; others may be data sets of their own.
+FOLDER = r"(train|batch|vol|seg|imag|label|mask|ct).*"
+ARCHIVE = "media/nas/01_Datasets/CT/LITS"
 IMAGE, LABEL = r"volume-\d+", r"segmentation-\d+"
 
 
@@ -40,5 +42,9 @@ def entries(root: Path) -> list[Entry]:
 
 
 def _folders(root: Path) -> list[Path]:
-    found = [path for way in WITHIN for path in ([root] if way == "" else sorted(root.glob(way))) if path.is_dir()]
-    return list(dict.fromkeys(found))
+    """The root, and folders in it and in the archives' own tree that are called as parts of LiTS are."""
+    homes = [home for home in (root, root / ARCHIVE, *sorted(root.glob(f"*/{ARCHIVE}"))) if home.is_dir()]
+    inner = [
+        path for home in homes for path in sorted(home.iterdir()) if re.fullmatch(FOLDER, path.name, re.IGNORECASE)
+    ]
+    return [*homes, *(path for path in inner if path.is_dir())]

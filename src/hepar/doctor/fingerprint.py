@@ -42,15 +42,19 @@ def fingerprint(values: NDArray[Any], grid: Geometry, scale: Scale) -> Fingerpri
     """`values` as HU where their scale is known; where it is not, as they stand."""
     turned = grid.axial().apply(values)
     low, high = WINDOW_HU if scale.known else (-np.inf, np.inf)
-    rows = np.linspace(0, turned.shape[1], CELLS + 1).round().astype(int)[:-1]
-    columns = np.linspace(0, turned.shape[2], CELLS + 1).round().astype(int)[:-1]
-    # Fewer than 16 pixels leave cells empty; reduceat then repeats a pixel, which does no harm.
+    down, across = _means(turned.shape[1]), _means(turned.shape[2])
     cells = np.empty((len(turned), CELLS, CELLS), np.float32)
-    counts = np.outer(np.diff([*rows, turned.shape[1]]), np.diff([*columns, turned.shape[2]])).clip(1)
     for z, part in enumerate(turned):
-        cut = np.clip(part, low, high).astype(np.float32)
-        cells[z] = np.add.reduceat(np.add.reduceat(cut, rows, axis=0), columns, axis=1) / counts
+        cells[z] = down @ np.clip(part, low, high).astype(np.float32) @ across.T
     return Fingerprint(_unit(cells.reshape(len(cells), -1)).astype(np.float16), grid)
+
+
+def _means(count: int) -> NDArray[np.float32]:
+    """(16, count): the mean over each sixteenth of `count` pixels; pixels that two share count in part for both."""
+    edges = np.linspace(0, count, CELLS + 1)
+    pixels = np.arange(count)
+    shared = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    return np.asarray(shared.clip(0) * CELLS / count, np.float32)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ MANY = 6
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A subject whose image could be read, with what is compared of it; `place_known` of its grid, `in_hu` of its values."""
+    """A subject whose image could be read and what is compared of it; `in_hu`: its values are HU."""
 
     subject: Subject
     print: Fingerprint
