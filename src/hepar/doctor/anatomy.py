@@ -23,11 +23,12 @@ from hepar.geometry import Geometry
 Mask = NDArray[np.bool_]
 COARSE_MM = 4.0
 BODY_HU, LUNG_HU, BONE_HU = -300.0, -600.0, 300.0
-# Two lung bases hold more; gas in the bowel hardly does in one piece.
+# Two lung bases hold more; gas in the bowel hardly does in one piece. In four real patients with lungs their
+# middle lies 32 to 58 mm above the liver's.
 LUNG_ML = 150.0
 # Distances from the body's middle, as shares of its width and depth, below which nothing is said.
 # In 125 sets of slices at hand, the liver lies right by 0.085 to 0.37 and ahead by -0.03 to 0.20.
-RIGHT_SHARE, BEHIND_SHARE, LIVER_BEHIND_SHARE = 0.02, 0.03, 0.05
+RIGHT_SHARE, BEHIND_SHARE, LIVER_BEHIND_SHARE = 0.02, 0.03, 0.04
 ABOVE_MM = 20.0
 # Median of liver voxels: fatty liver without contrast to late arterial phase.
 LIVER_HU = (-30.0, 220.0)

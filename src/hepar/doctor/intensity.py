@@ -26,6 +26,7 @@ PADDING_BELOW, PADDING_SHARE = -1100, 0.005
 # Above, nothing of the range below fat is left: the values were windowed.
 WINDOWED_ABOVE = -500
 SPAN_SHARE = 0.8
+EACH = "each slice spans 0..255: stretched by its own extremes, or cut to a window that nobody noted"
 SAMPLED_VOXELS = 4_000_000
 
 
@@ -62,7 +63,7 @@ def scale_of(reading: Reading) -> tuple[Scale, list[Finding]]:
     sample = _sample(values)
     low, high = float(sample.min()), float(sample.max())
     if low >= 0 and high <= 255:
-        how = "each slice spans 0..255 by its own minimum and maximum" if _spans_each(values) else f"{low:g}..{high:g}"
+        how = EACH if _spans_each(values) else f"{low:g}..{high:g}"
         return Scale(known=False), [*findings, _eight_bit(case, how)]
     findings += _padding(case, sample)
     if low > WINDOWED_ABOVE and high < 1000 and _share(sample, TISSUE_HU) > LEAST_SHARE:
@@ -77,8 +78,7 @@ def _slices_scale(reading: Reading) -> tuple[Scale, list[Finding]]:
     window = reading.subject.window_hu
     assert reading.values is not None
     if window is None:
-        each = _spans_each(reading.values)
-        how = "each slice spans 0..255 by its own minimum and maximum" if each else "slices.json is missing"
+        how = EACH if _spans_each(reading.values) else "slices.json is missing"
         return Scale(known=False), [_eight_bit(reading.id, how)]
     message = f"8-bit slices of a window, {window[0]:g}..{window[1]:g} HU: what lay outside is lost"
     return Scale(low=window[0], high=window[1]), [Finding(reading.id, "windowed", "note", message)]
