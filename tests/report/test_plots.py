@@ -79,6 +79,7 @@ def test_nothing_global_is_touched():
     for draw in PLOTS.values():
         draw()
     assert dict(mpl.rcParams) == before
+    assert mpl.rcParams["svg.hashsalt"] is None
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
@@ -115,6 +116,12 @@ def test_bland_altman_tells_bias_interval_and_limits_of_each_method():
     assert f"bias {own.bias:.0f} mL [{own.bias_interval.low:.0f}, {own.bias_interval.high:.0f}]" in said
     assert f"limits {own.lower:.0f} to {own.upper:.0f}" in said
     assert "found - reference (mL)" in said
+
+
+def test_differences_of_shares_are_percentage_points():
+    said = words(bland_altman_plot(AGREEMENT, "Burden", "%"))
+    assert "found − reference (percentage points)" in said
+    assert re.search(r"bias \S+ points", said)
 
 
 def test_bland_altman_of_one_case_or_none_has_points_and_no_limits():

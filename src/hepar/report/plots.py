@@ -100,7 +100,9 @@ def bland_altman_plot(agreement: Mapping[str, BlandAltman], title: str, unit: st
             panel.set_visible(False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         figure.supxlabel(f"mean of reference and found ({unit})", fontsize=8, color=_GREY)
-        figure.supylabel(f"found − reference ({unit})", fontsize=8, color=_GREY)
+        # A difference of 5 % and 4 % is one point, not one percent.
+        difference = "percentage points" if unit == "%" else unit
+        figure.supylabel(f"found − reference ({difference})", fontsize=8, color=_GREY)
         words = "; ".join(f"{name}: {_agreement_words(own, unit)}" for name, own in agreement.items())
         return _svg(figure, f"Bland-Altman plots. {title}. {words}")
 
@@ -192,7 +194,7 @@ def _agreement_words(own: BlandAltman, unit: str) -> str:
     bias, low, high, lower, upper = (
         _digits(v, digits) for v in (own.bias, own.bias_interval.low, own.bias_interval.high, own.lower, own.upper)
     )
-    return f"bias {bias} {unit} [{low}, {high}], limits {lower} to {upper}"
+    return f"bias {bias} {'points' if unit == '%' else unit} [{low}, {high}], limits {lower} to {upper}"
 
 
 def _curves(figure: Figure, axes: Axes, title: str, x: str, y: str) -> str:
