@@ -257,6 +257,17 @@ def test_a_label_beside_the_liver_is_not_taken_for_liver(tmp_path):
     assert found & {"liver-hu", "outside-body", "label-reversed"}
 
 
+def test_a_stomach_full_of_contrast_medium_is_not_taken_for_the_spine(tmp_path):
+    """As bright as bone and in front: the liver, which lies in front as well, contradicts."""
+    ct, truth = body(1)
+    values = ct.values.copy()
+    values[8:26, 22:36, 44:58] = 700
+    root = write_lits(tmp_path, {1: (ct.with_values(values), truth)})
+    assert [f.kind for f in examine(root).findings if f.severity != "note"] == []
+    bone = np.argwhere(values > 300)[:, 1].mean()
+    assert bone < np.argwhere(values > -300)[:, 1].mean() - 3
+
+
 TUMOUR_FREE = {"lits032": (3, ["tumour-list"]), "tumour-free as listed": (0, [])}
 
 

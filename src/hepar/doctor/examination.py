@@ -146,6 +146,6 @@ def _seen_only(subject: Subject) -> list[overlap.Seen]:
     if reading.values is None or reading.grid is None:
         return []
     scale, _ = scale_of(reading)
-    lost = any(finding.kind in LOST_PLACE for finding in place.image_place(reading)) or not subject.size_known
+    lost = any(finding.kind in LOST_PLACE for finding in place.image_place(reading))
     print = fingerprint(in_hu(reading.values, scale), reading.grid, scale)
     return [overlap.Seen(subject, print, place_known=not lost and not subject.slices, in_hu=scale.known)]

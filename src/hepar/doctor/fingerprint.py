@@ -23,8 +23,8 @@ from hepar.geometry import Geometry, Reorientation
 WINDOW_HU = (0.0, 160.0)
 CELLS = 16
 PROBES = 12
-# Median correlation of the best slices. Between the 26 scans of lits512, no slice of one reaches 0.953 with any of
-# another; slices256's 8-bit halves of the same scans have medians of 0.983 to 1.000.
+# Median correlation of the best slices. Between 99 patients of lits512 and slices256, the most alike two have 0.936;
+# copies of one scan in both sets, of other size and windowing, have 0.983 to 1.000.
 SAME = 0.97
 Way = tuple[bool, bool, bool]  # swap rows and columns, reverse rows, reverse columns
 WAYS: tuple[Way, ...] = tuple((bool(n & 4), bool(n & 2), bool(n & 1)) for n in range(8))
