@@ -18,15 +18,15 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
 check: lint test
 
 format: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --no-deps -w dist .

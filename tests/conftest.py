@@ -99,6 +99,7 @@ class Finished:
     code: int
     out: str
     err: str
+    lines: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -112,6 +113,7 @@ def hepar_command(monkeypatch, capsys):
         with pytest.raises(SystemExit) as left:
             main()
         shown = capsys.readouterr()
-        return Finished(int(left.value.code or 0), " ".join(shown.out.split()), " ".join(shown.err.split()))
+        code = int(left.value.code or 0)
+        return Finished(code, " ".join(shown.out.split()), " ".join(shown.err.split()), tuple(shown.out.splitlines()))
 
     return run

@@ -12,7 +12,7 @@ import pytest
 import hepar
 from hepar import methods
 from hepar.io import read_labels, write, write_volume
-from hepar.metrics import EMPTY_RULE
+from hepar.metrics.protocols import PROTOCOLS
 from hepar.volume import LabelMap
 
 COMMANDS = ["segment", "evaluate", "preview-preprocessing", "demo", "methods", "train", "export", "study"]
@@ -80,15 +80,18 @@ def test_scores_are_shown_and_written(hepar_command, tmp_path, small_scan):
     for case, found in {"same": truth, "shifted": shifted, "nothing": nothing}.items():
         write(truth, tmp_path / "truth" / f"{case}.nii.gz")
         write(found, tmp_path / "found" / f"{case}.nii.gz")
-    ended = hepar_command("evaluate", tmp_path / "truth", tmp_path / "found", "-o", tmp_path / "scores")
+    words = ("evaluate", tmp_path / "truth", tmp_path / "found", "-o", tmp_path / "scores", "--workers", 1)
+    ended = hepar_command(*words)
     assert ended.code == 0
-    assert " ".join(EMPTY_RULE.split()) in ended.out
-    cases = {
-        row["case"]: row["scores"] for row in json.loads((tmp_path / "scores" / "scores.json").read_text())["cases"]
-    }
-    assert (cases["same"]["liver"]["dice"], cases["same"]["liver"]["assd_mm"]) == (1, 0)
-    assert 0.5 < cases["shifted"]["liver"]["dice"] < 1
-    assert (cases["nothing"]["tumour"]["dice"], cases["nothing"]["tumour"]["assd_mm"]) == (0, None)
+    for protocol in PROTOCOLS.values():
+        assert f"Empty rule: {' '.join(protocol.empty_rule.split())}" in ended.out
+    rows = json.loads((tmp_path / "scores" / "scores.json").read_text())["cases"]
+    cases = {row["case"]: row["values"]["lits"] for row in rows}
+    assert (cases["same"]["liver_dice"], cases["same"]["liver_assd_mm"]) == (1, 0)
+    assert 0.5 < cases["shifted"]["liver_dice"] < 1
+    assert cases["nothing"]["tumour_dice"] == 0
+    assert cases["nothing"]["tumour_assd_mm"] > cases["shifted"]["tumour_assd_mm"]
+    assert hepar_command(*words, "--protocol", "paper").out.count("Empty rule") == 1
 
 
 def test_union_truth_judges_the_liver_only(hepar_command, tmp_path, small_scan):
@@ -99,8 +102,8 @@ def test_union_truth_judges_the_liver_only(hepar_command, tmp_path, small_scan):
         out = tmp_path / "-".join(["scores", *words])
         hepar_command("evaluate", tmp_path / "truth.nii.gz", tmp_path / "found.nii.gz", "-o", out, *words)
         (case,) = json.loads((out / "scores.json").read_text())["cases"]
-        assert case["scores"]["liver"]["dice"] == 1
-        assert ("tumour" in case["scores"]) is has_tumour
+        assert case["values"]["lits"]["liver_dice"] == 1
+        assert (case["values"]["lits"]["tumour_dice"] is not None) is has_tumour
 
 
 def test_labels_on_another_grid_are_not_scored(hepar_command, tmp_path, small_scan):
@@ -110,7 +113,7 @@ def test_labels_on_another_grid_are_not_scored(hepar_command, tmp_path, small_sc
     write(cut, tmp_path / "found.nii.gz")
     ended = hepar_command("evaluate", tmp_path / "truth.nii.gz", tmp_path / "found.nii.gz")
     assert ended.code == 2  # as `segment` does for a lone bad scan
-    assert "both files must lie on one grid" in ended.err
+    assert "--resample nearest" in ended.err
 
 
 def test_a_lone_case_that_fails_unforeseen_has_the_code_of_its_own_error(
@@ -120,15 +123,14 @@ def test_a_lone_case_that_fails_unforeseen_has_the_code_of_its_own_error(
         raise ZeroDivisionError("why")
 
     write(small_scan[1], tmp_path / "a.nii.gz")
-    monkeypatch.setattr("hepar.metrics.cohort.evaluate", broken)
+    monkeypatch.setattr("hepar.service.referee.pair_of", broken)
     ended = hepar_command("evaluate", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz")
     assert ended.code == 1  # 2 is for bad input
     assert "ZeroDivisionError: why" in ended.err
 
 
-def test_names_and_errors_are_whole_on_a_narrow_terminal(tmp_path, monkeypatch, capsys, small_scan):
-    from hepar.metrics.cohort import evaluate_folder
-    from hepar.service import console
+def test_names_and_errors_are_whole_on_a_narrow_terminal(hepar_command, tmp_path, monkeypatch, small_scan):
+    from hepar.service import console, scoreboard_console
 
     good, bad = "patient_with_a_long_name_0001", "patient_with_a_long_name_0002"
     _, truth = small_scan
@@ -136,18 +138,17 @@ def test_names_and_errors_are_whole_on_a_narrow_terminal(tmp_path, monkeypatch, 
     for case, found in {good: truth, bad: cut}.items():
         write(truth, tmp_path / "truth" / f"{case}.nii.gz")
         write(found, tmp_path / "found" / f"{case}.nii.gz")
-    monkeypatch.setattr(console, "console", type(console.console)(width=80, highlight=False))
-    console.show_scores(evaluate_folder(tmp_path / "truth", tmp_path / "found"))
-    console.say("/a/long/path" * 10)
-    shown = capsys.readouterr().out
-    lines = shown.splitlines()
-    (failed,) = [line for line in lines if line.startswith(f"failed {bad}: ")]
-    assert failed.endswith("`found.onto(truth.geometry)`")
+    narrow = type(console.console)(width=80, highlight=False)
+    for module in (console, scoreboard_console):
+        monkeypatch.setattr(module, "console", narrow)
+    ended = hepar_command("evaluate", tmp_path / "truth", tmp_path / "found", "--workers", 1)
+    lines = ended.lines
+    (failed,) = [line for line in lines if line.startswith(f"failed {bad} (found): ")]
+    assert "--resample nearest" in failed
     folded = "".join(line[1:].split("│")[0].strip() for line in lines if line.startswith("│"))
     assert good in folded
-    assert "…" not in shown
-    assert "/a/long/path" * 10 in lines
-    assert f"Empty rule: {EMPTY_RULE}" in lines
+    assert "…" not in "".join(lines)
+    assert f"Empty rule: {PROTOCOLS['lits'].empty_rule}" in lines
 
 
 def test_the_demo_begins_with_the_model_and_the_terms_of_its_weights(

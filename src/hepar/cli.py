@@ -53,7 +53,7 @@ UsageProblem: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 def _run() -> None:
     """Outside of Typer's own handling, which swallows Ctrl-C; so usage errors are shown here."""
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(standalone_mode=False, prog_name="hepar") or 0
     except UsageProblem as error:
         error.show()
         sys.exit(error.exit_code)
@@ -108,26 +108,59 @@ def segment(
 
 @app.command()
 def evaluate(
-    truth: Annotated[Path, typer.Argument(help="Reference label map, or a folder of them.")],
-    found: Annotated[Path, typer.Argument(help="Predicted label map, or a folder of them.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for scores.json and scores.csv.")] = None,
+    truth: Annotated[Path, typer.Argument(help="Reference label map, or a folder or .zip of them.")],
+    found: Annotated[
+        list[str], typer.Argument(help="Predictions of one or more methods: PATH or NAME=PATH; file, folder or .zip.")
+    ],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="lits-codalab, lits or paper, again for several; default: all three.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for all results; a run goes on in it.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this JSON file, full precision.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line per case to this CSV file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots and the worst cases to this file.")] = None,
+    map_: Annotated[str | None, typer.Option("--map", help="Labels of the predictions: 3=2,1=1 or tumor=2.")] = None,
+    map_truth: Annotated[str | None, typer.Option(help="Labels of the reference, written likewise.")] = None,
+    resample: Annotated[
+        Literal["none", "nearest", "by-index"], typer.Option(help="What to do where the grids differ.")
+    ] = "none",
     union: Annotated[bool, typer.Option(help="The reference marks liver-or-tumour only: score the liver.")] = False,
+    patients: Annotated[Path | None, typer.Option(help="CSV (case, patient) for patients with several cases.")] = None,
+    probabilities: Annotated[
+        list[Path] | None, typer.Option(help="Folder of tumour probabilities, one a method: FROC and calibration.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0,
 ) -> None:
-    """Dice and ASSD (3D, mm) of liver and tumour, case by case, with the empty rule printed."""
-    from hepar.errors import SomeCasesFailed
-    from hepar.metrics import cohort
-    from hepar.service.console import show_scores
+    """Score predictions under the official LiTS protocol, the corrected one and the paper's; compare methods."""
+    from hepar.service.referee import Options
+    from hepar.service.scoreboard_console import referee_listener, show_board
+    from hepar.service.scoring import Outputs, Reading, require_all_scored, score_predictions
 
-    cases = cohort.evaluate_folder(truth, found, "liver_union" if union else "full")
-    show_scores(cases)
-    if out:
-        cohort.write_json(cases, out / "scores.json")
-        cohort.write_csv(cases, out / "scores.csv")
-    failed = [case.failure for case in cases if case.failure]
-    if failed and len(cases) == 1:
-        raise failed[0]
-    if failed:
-        raise SomeCasesFailed(f"{len(failed)} of {len(cases)} cases could not be scored, see above")
+    options = Options(tuple(protocol or ()), "liver_union" if union else "full", resample, workers)
+    outputs = Outputs(out, json, csv, html)
+    with referee_listener() as listen:
+        reading = Reading(map_, map_truth, patients, tuple(probabilities or ()))
+        board, verdict = score_predictions(truth, found, reading, options, outputs, listen)
+    if any(case.error is None for case in verdict.cases):
+        show_board(board)
+    require_all_scored(verdict)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Argument(help="Data set folder: LiTS, MSD, 3D-IRCADb, SLIVER07, CHAOS, nnU-Net, ...")],
+    against: Annotated[Path | None, typer.Option(help="A second data set: which patients are in both?")] = None,
+    folds: Annotated[Path | None, typer.Option(help="Fold file: is a patient on both sides of a split?")] = None,
+    repair: Annotated[Path | None, typer.Option(help="New folder for a repaired copy; originals stay.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all findings to this JSON file.")] = None,
+) -> None:
+    """Examine a data set: spacing, orientation, values, labels, copies; repair a copy on request."""
+    from hepar.service.checkup import check_up, require_sound
+
+    outcome = check_up(data, against, folds, repair, json)
+    require_sound(outcome)
 
 
 @app.command("preview-preprocessing")

@@ -51,3 +51,9 @@ class TrainingDiverged(HeparError):
     """The loss is no longer a number; the last finished epoch is kept."""
 
     exit_code = 7
+
+
+class FaultyDataSet(HeparError):
+    """The doctor went through a data set and found errors in it."""
+
+    exit_code = 8

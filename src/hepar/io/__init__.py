@@ -19,14 +19,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hepar.errors import BadInput
+from hepar.geometry import Geometry
 from hepar.volume import LabelMap, Volume
 
 if TYPE_CHECKING:
     from hepar.io.dicom_series import Series
     from hepar.io.stored import Stored
 
-__all__ = ["FORMATS", "Scan", "find_scans", "read", "read_labels", "write", "write_volume"]
+__all__ = ["FORMATS", "Scan", "find_scans", "read", "read_labels", "read_numbers", "write", "write_volume"]
 
 # Module of hepar.io: the suffixes it reads.
 FORMATS = {
@@ -71,6 +75,19 @@ def read_labels(path: str | Path) -> LabelMap:
     """
     path = Path(path)
     return _stored(path).as_labels(path.name)
+
+
+def read_numbers(path: str | Path) -> tuple[NDArray[np.float32], Geometry]:
+    """Any real numbers in a volume file, such as probabilities: float32 (z, y, x) and their grid.
+
+    Raises BadInput for numbers that are not finite and for bad files.
+    """
+    path = Path(path)
+    stored = _stored(path)
+    values = np.asarray(stored.values * np.float32(stored.slope) + np.float32(stored.inter), np.float32)
+    if not np.isfinite(values).all():
+        raise BadInput(f"'{path.name}' holds NaN or infinite numbers; expected finite ones")
+    return values, stored.geometry
 
 
 def write(labels: LabelMap, path: str | Path) -> None:

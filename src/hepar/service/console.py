@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Table
 
 import hepar
 from hepar.inference import Model
 from hepar.metrics import EMPTY_RULE
-from hepar.metrics.cohort import CaseScores, summary_rows
-from hepar.metrics.scores import Scores
 from hepar.service.batch import Listener, Outcome
 
 if TYPE_CHECKING:
@@ -71,43 +69,6 @@ def _outcome_line(outcome: Outcome) -> str:
     liver, tumour = outcome.liver_ml or 0.0, outcome.tumour_ml or 0.0
     said = f"liver {liver:.0f} mL, tumour {tumour:.1f} mL" if liver else "[yellow]no liver found[/yellow]"
     return f"[green]segmented[/green]  {case}: {said}, {outcome.seconds:.1f} s"
-
-
-def show_scores(cases: Sequence[CaseScores]) -> None:
-    """A row per case and structure, then means with the number of cases behind each."""
-    table = Table(Column("case", overflow="fold"), "structure", "Dice", "ASSD mm", "HD95 mm", "truth mL", "found mL")
-    for case in cases:
-        if case.scores is not None:
-            _add_rows(table, case.case, case.scores)
-    if table.rows:
-        console.print(table)
-        console.print(_means(cases))
-    for case in cases:
-        if case.error and len(cases) > 1:
-            console.print(f"[red]failed[/red] {escape(case.case)}: {escape(case.error)}", soft_wrap=True)
-    say(f"Empty rule: {EMPTY_RULE}")
-
-
-def _means(cases: Sequence[CaseScores]) -> Table:
-    """Mean and median of each number, with the cases behind it and those left out as undefined."""
-    numbers = {(row.structure, row.metric): row for row in summary_rows(cases)}
-    table = Table("mean | median (cases, left out)", "Dice", "ASSD (mm)", "HD95 (mm)", "false positive (mL)")
-    for structure in dict.fromkeys(structure for structure, _ in numbers):
-        cells = []
-        for metric in ("dice", "assd_mm", "hausdorff95_mm", "false_positive_ml"):
-            row = numbers.get((structure, metric))
-            digits = 3 if metric == "dice" else 1
-            shown = row and f"{_number(row.mean, digits)} | {_number(row.median, digits)} ({row.count}, {row.excluded})"
-            cells.append(shown or "")
-        table.add_row(STRUCTURE_NAMES.get(structure, structure), *cells)
-    return table
-
-
-def _add_rows(table: Table, case: str, scores: Scores) -> None:
-    for name, row in scores.structures.items():
-        numbers = (_number(row.dice, 4), _number(row.assd_mm, 2), _number(row.hausdorff95_mm, 2))
-        volumes = (_number(row.truth_ml, 1), _number(row.found_ml, 1))
-        table.add_row(escape(case), STRUCTURE_NAMES.get(name, name), *numbers, *volumes)
 
 
 def _number(value: float, digits: int) -> str:
