@@ -31,7 +31,7 @@ def test_an_error_is_told_with_its_own_exit_code_and_can_be_repaired(hepar_comma
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj).copy(), np.eye(4)), path)
     ended = hepar_command("doctor", lits_folder, "--json", tmp_path / "found.json")
     assert ended.code == 8
-    assert "--repair NEW_FOLDER" in ended.out
+    assert "--repair FOLDER" in ended.out
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert [row["case"] for row in found["findings"] if row["severity"] == "error"] == ["volume-5"]
     assert hepar_command("doctor", lits_folder, "--repair", tmp_path / "repaired").code == 0
@@ -43,3 +43,10 @@ def test_what_is_no_data_set_is_bad_input(hepar_command, tmp_path):
     (tmp_path / "empty").mkdir()
     ended = hepar_command("doctor", tmp_path / "empty")
     assert ended.code == 2
+
+
+def test_a_sound_data_set_is_not_copied_for_nothing(hepar_command, lits_folder, tmp_path):
+    ended = hepar_command("doctor", lits_folder, "--repair", tmp_path / "repaired")
+    assert ended.code == 0
+    assert "nothing to repair" in ended.out
+    assert not (tmp_path / "repaired").exists()

@@ -14,7 +14,9 @@ from hepar.errors import BadInput
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """The data sets that are told apart by their folders."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in found if hasattr(import_module(f"{__name__}.{name}"), "recognises")]
 
 
 def open_cases(root: Path | str) -> list[Case]:
@@ -27,7 +29,7 @@ def open_cases(root: Path | str) -> list[Case]:
         raise BadInput(f"{folder.name} is not a folder; give the folder of a data set")
     for name in names():
         module = import_module(f"{__name__}.{name}")
-        if hasattr(module, "recognises") and module.recognises(folder):
+        if module.recognises(folder):
             found: list[Case] = module.cases(folder)
             return found
     raise BadInput(f"{folder.name} is not a data set hepar knows; it knows {', '.join(names())}")

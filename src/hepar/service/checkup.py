@@ -40,8 +40,9 @@ def check_up(data: Path, against: Path | None, folds: Path | None, target: Path 
     if json:
         write_json(json, to_json(diagnosis))
     if target is None:
-        if diagnosis.repairable:
-            say(f"{len(diagnosis.repairable)} findings can be repaired in a copy: --repair NEW_FOLDER")
+        return CheckUp(diagnosis)
+    if not diagnosis.findings:
+        say("nothing to repair; no copy was written")
         return CheckUp(diagnosis)
     report = repair(diagnosis, target)
     said = f"'{target.name}': {len(report.repaired)} cases repaired, {len(report.copied)} copied as they were"
