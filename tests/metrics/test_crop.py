@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hepar.metrics.crop import NOTHING, box_of, cropped, shared_box, within
+from hepar.metrics.crop import NOTHING, box_of, cropped, places_of, shared_box, within
 from hepar.volume import LabelMap
 
 MAPS = arrays(np.uint8, st.just((3, 4, 5)), elements=st.integers(0, 2))
@@ -56,3 +56,9 @@ def test_boxes_nest_and_meet():
     assert within(outer, inner) == (slice(11, 12), slice(0, 5), slice(5, 6))
     assert shared_box(outer, (slice(15, 30), slice(4, 9), slice(0, 4))) == (slice(15, 20), slice(4, 5), slice(3, 4))
     assert shared_box(outer, (slice(20, 30), slice(4, 9), slice(0, 4))) == NOTHING
+
+
+def test_places_are_those_of_argwhere():
+    mask = np.random.default_rng(0).random((4, 5, 6)) > 0.7
+    assert np.array_equal(places_of(mask), np.argwhere(mask))
+    assert places_of(np.zeros((2, 3, 4), bool)).shape == (0, 3)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepar.geometry import Triple
-from hepar.metrics.crop import box_of
+from hepar.metrics.crop import box_of, places_of
 from hepar.metrics.figures import FigureSpec, ProtocolScores, Term
 from hepar.metrics.pair import LabelPair
 from hepar.metrics.protocols.codalab_matching import OfficialMatch, official_match
@@ -172,8 +172,8 @@ def _distances(truth: Mask, found: Mask, spacing: Triple) -> NDArray[np.float64]
     # A voxel on both surfaces has distance 0; only the others are searched for.
     apart = []
     for here, there in ((truth, found), (found, truth)):
-        tree = cKDTree(np.argwhere(there) * spacing, balanced_tree=False, compact_nodes=False)
-        apart.append(tree.query(np.argwhere(here & ~there) * spacing)[0])
+        tree = cKDTree(places_of(there) * spacing, balanced_tree=False, compact_nodes=False)
+        apart.append(tree.query(places_of(here & ~there) * spacing)[0])
     shared = 2 * int(np.count_nonzero(truth & found))
     return np.concatenate([*apart, np.zeros(shared)])
 

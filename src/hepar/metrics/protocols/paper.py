@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepar.geometry import Geometry
+from hepar.metrics.crop import places_of
 from hepar.metrics.figures import FigureSpec, ProtocolScores, Term
 from hepar.metrics.pair import LabelPair
 from hepar.metrics.structures import Mask, Structure, scored_structures
@@ -101,8 +102,7 @@ def _distance_terms(pair: LabelPair, here: Mask, there: Mask) -> dict[str, Term]
             total, count = float(distances.sum()), float(len(distances))
         terms[f"assd_case_{unit}"] = (total / count, 1.0)
         terms[f"assd_pooled_{unit}"] = (total, count)
-        terms[f"assd_slice_{unit}"] = _slice_term(here, there, _in_plane(pair.scan, unit))
-    return terms
+    return terms | _slice_terms(here, there, pair.scan)
 
 
 def _volume_distances(here: Mask, there: Mask, grid: Geometry) -> NDArray[np.float64] | None:
@@ -113,33 +113,37 @@ def _volume_distances(here: Mask, there: Mask, grid: Geometry) -> NDArray[np.flo
     return np.concatenate([distances.truth_to_found, distances.found_to_truth])
 
 
-def _in_plane(scan: Geometry, unit: str) -> tuple[float, float, float]:
-    """(y step, x step, diagonal of a slice) in the unit asked for."""
-    rows, columns = scan.shape[1:]
-    y, x = scan.spacing_mm[1:] if unit == "mm" else (1.0, 1.0)
-    return y, x, math.hypot(rows * y, columns * x)
-
-
-def _slice_term(here: Mask, there: Mask, plane: tuple[float, float, float]) -> Term:
-    """(sum over slices of their 2D ASSD, number of slices where the truth has the structure)."""
-    from scipy.spatial import cKDTree
-
-    y, x, diagonal = plane
+def _slice_terms(here: Mask, there: Mask, scan: Geometry) -> dict[str, Term]:
+    """(sum over slices of their 2D ASSD, number of slices where the truth has the structure), in mm and in px."""
     shown, marked = (np.asarray(mask.max(axis=(1, 2)), np.bool_) for mask in (here, there))
     both = shown & marked
-    sums, counts = np.zeros(len(here)), np.zeros(len(here))
-    edges = [_surface(mask, (1, 2)) & both[:, None, None] for mask in (here, there)]
-    step = np.array([SLICES_APART, y, x])
-    for own, other in ((edges[0], edges[1]), (edges[1], edges[0])):
-        counts += np.count_nonzero(own, axis=(1, 2))
-        # A point of both outlines is 0 away.
-        apart = np.argwhere(own & ~other)
-        if len(apart):
-            tree = cKDTree(np.argwhere(other) * step, balanced_tree=False, compact_nodes=False)
-            sums += np.bincount(apart[:, 0], weights=tree.query(apart * step)[0], minlength=len(here))
-    per_slice = sums[both] / counts[both]
     missed = int(np.count_nonzero(shown & ~both))
-    return float(per_slice.sum()) + missed * diagonal, float(np.count_nonzero(shown))
+    edges = [_surface(mask, (1, 2)) & both[:, None, None] for mask in (here, there)]
+    counts = np.count_nonzero(edges[0], axis=(1, 2)) + np.count_nonzero(edges[1], axis=(1, 2))
+    # A point of both outlines is 0 away from the other; only the rest is searched for.
+    searches = [(places_of(own & ~other), places_of(other)) for own, other in (edges, edges[::-1])]
+    rows, columns = scan.shape[1:]
+    _, y, x = scan.spacing_mm
+    terms = {}
+    for unit, (step_y, step_x) in {"mm": (y, x), "px": (1.0, 1.0)}.items():
+        sums = sum((_nearest(a, b, (step_y, step_x), len(here)) for a, b in searches), np.zeros(len(here)))
+        total = float((sums[both] / counts[both]).sum()) + missed * math.hypot(rows * step_y, columns * step_x)
+        terms[f"assd_slice_{unit}"] = (total, float(np.count_nonzero(shown)))
+    return terms
+
+
+def _nearest(
+    points: NDArray[np.intp], others: NDArray[np.intp], step: tuple[float, float], slices: int
+) -> NDArray[np.float64]:
+    """Sum over each slice of its points' distances to the nearest other point of the same slice."""
+    from scipy.spatial import cKDTree
+
+    if not len(points):
+        return np.zeros(slices)
+    scale = np.array([SLICES_APART, *step])
+    tree = cKDTree(others * scale, balanced_tree=False, compact_nodes=False)
+    distances = tree.query(points * scale)[0]
+    return np.bincount(points[:, 0], weights=distances, minlength=slices).astype(np.float64)
 
 
 def _surface(mask: Mask, axes: tuple[int, ...]) -> Mask:
