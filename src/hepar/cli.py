@@ -241,18 +241,21 @@ app.add_typer(study, name="study")
 
 @study.command("folds")
 def study_folds(
-    data: Annotated[Path, typer.Argument(help="Data set folder.")],
+    data: Annotated[list[Path], typer.Argument(help="Data set folders; a patient in several is one patient.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Fold file to write.")],
     count: Annotated[int, typer.Option(help="Number of folds.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the deal.")] = 2018,
     always_test: Annotated[str, typer.Option(help="Patients tested in every fold, separated by commas.")] = "",
+    extend: Annotated[Path | None, typer.Option(help="Fold file to keep: only new patients are dealt.")] = None,
 ) -> None:
-    """Deal a data set's patients into folds, stratified on tumour burden."""
-    from hepar.cases import save_folds
+    """Deal data sets' patients into folds, stratified on tumour burden."""
+    from hepar.cases import load_folds, save_folds
     from hepar.datasets import open_cases
-    from hepar.study.folds import make_folds
+    from hepar.study.folds import extend_folds, make_folds
 
-    save_folds(make_folds(open_cases(data), count, seed, always_test.replace(",", " ").split()), out)
+    cases = [case for folder in data for case in open_cases(folder)]
+    tested = always_test.replace(",", " ").split()
+    save_folds(extend_folds(load_folds(extend), cases, seed) if extend else make_folds(cases, count, seed, tested), out)
 
 
 @study.command("score")
