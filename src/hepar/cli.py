@@ -124,8 +124,12 @@ def evaluate(
     map_: Annotated[str | None, typer.Option("--map", help="Labels of the predictions: 3=2,1=1 or tumor=2.")] = None,
     map_truth: Annotated[str | None, typer.Option(help="Labels of the reference, written likewise.")] = None,
     resample: Annotated[
-        Literal["none", "nearest", "by-index"], typer.Option(help="What to do where the grids differ.")
+        Literal["none", "nearest", "by-index"],
+        typer.Option(help="Where grids differ: error, nearest voxel, or trust indices."),
     ] = "none",
+    missing: Annotated[
+        Literal["list", "miss"], typer.Option(help="References without prediction: list them, or score a miss.")
+    ] = "list",
     union: Annotated[bool, typer.Option(help="The reference marks liver-or-tumour only: score the liver.")] = False,
     patients: Annotated[Path | None, typer.Option(help="CSV (case, patient) for patients with several cases.")] = None,
     probabilities: Annotated[
@@ -138,7 +142,7 @@ def evaluate(
     from hepar.service.scoreboard_console import referee_listener, show_board
     from hepar.service.scoring import Outputs, Reading, require_all_scored, score_predictions
 
-    options = Options(tuple(protocol or ()), "liver_union" if union else "full", resample, workers)
+    options = Options(tuple(protocol or ()), "liver_union" if union else "full", resample, workers, missing=missing)
     outputs = Outputs(out, json, csv, html)
     with referee_listener() as listen:
         reading = Reading(map_, map_truth, patients, tuple(probabilities or ()))

@@ -65,7 +65,7 @@ def test_lits_leaves_its_scans_out(files):
     found = open_predictions(files.root / "lits")
     assert (found.layout, list(found.sources)) == ("LiTS", ["2", "10"])
     assert {s.file for s in found.sources.values()} == {"segmentation-2.nii", "segmentation-10.nii"}
-    assert found.notes == ("2 image files beside the label maps were left out",)
+    assert found.notes == ("scans beside the label maps were left out: 2",)
 
 
 def test_a_lits_submission_names_test_volumes(files):
@@ -129,7 +129,7 @@ def test_nnunet_images_beside_labels_are_no_labels(files):
     files.save("out/n_0001.nii.gz")
     found = open_predictions(files.root / "out")
     assert list(found.sources) == ["a", "n_0000", "n_0001"]
-    assert found.notes == ("1 image files beside the label maps were left out",)
+    assert found.notes == ("scans beside the label maps were left out: 1",)
 
 
 def test_a_dataset_json_that_is_none_is_refused(files):
@@ -228,7 +228,7 @@ def test_monai_has_one_folder_a_case(files, written):
     files.save("out/liver_7/liver_7.nii.gz", np.full(GRID.shape, 40, np.int16))
     found = open_predictions(files.root / "out")
     assert (found.layout, list(found.sources)) == ("MONAI (one folder a case)", ["liver_7", "liver_8"])
-    assert found.notes == ("1 image files beside the label maps were left out",)
+    assert found.notes == ("scans beside the label maps were left out: 1",)
 
 
 def test_folders_name_cases_where_files_do_not(files):

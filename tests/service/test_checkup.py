@@ -50,3 +50,25 @@ def test_a_sound_data_set_is_not_copied_for_nothing(hepar_command, lits_folder, 
     assert ended.code == 0
     assert "nothing to repair" in ended.out
     assert not (tmp_path / "repaired").exists()
+
+
+def test_errors_that_cannot_be_repaired_are_told_after_the_repair(hepar_command, lits_folder, tmp_path):
+    for name in ("segmentation-5.nii", "segmentation-3.nii"):
+        path = lits_folder / name
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj).copy()
+        if name == "segmentation-3.nii":
+            values[:] = 0
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    ended = hepar_command("doctor", lits_folder, "--repair", tmp_path / "repaired")
+    assert ended.code == 8
+    assert "could not be repaired" in ended.err
+    assert (tmp_path / "repaired" / "repairs.json").is_file()
+
+
+def test_a_folder_in_use_is_refused_before_hours_of_examination(hepar_command, lits_folder, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "x").write_text("")
+    ended = hepar_command("doctor", lits_folder, "--repair", tmp_path / "used")
+    assert ended.code == 2
+    assert "examin" not in ended.out

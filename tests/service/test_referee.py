@@ -232,6 +232,26 @@ def test_two_entries_of_one_name_are_told_apart(folders):
     assert not math.isnan(board["comparisons"][0]["wilcoxon_p"])
 
 
+def test_references_without_a_prediction_are_listed_or_scored_as_misses(folders):
+    (folders / "near" / "segmentation-1.nii.gz").unlink()
+    listed, _ = score(folders, "near")
+    assert [row["case"] for row in listed["unmatched"] if row["side"] == "truth"] == ["1"]
+    missed, verdict = score_predictions(
+        folders / "truth", [str(folders / "near")], Reading(), Options(workers=1, missing="miss"), Outputs(),
+        lambda *_: None,
+    )  # fmt: skip
+    assert missed["unmatched"] == []
+    assert sorted(case.case for case in verdict.cases) == ["0", "1", "2", "3"]
+
+    def mean(board, name: str) -> dict:
+        return next(row for row in board["protocols"][1]["figures"] if row["name"] == name)
+
+    assert mean(missed, "tumour_dice")["value"] < mean(listed, "tumour_dice")["value"]
+    assert mean(missed, "liver_assd_mm")["value"] > mean(listed, "liver_assd_mm")["value"]
+    assert mean(missed, "liver_dice")["missed"] == 1
+    assert "--missing miss" in missed["command"]
+
+
 def test_official_corrected_and_difference_stand_side_by_side_with_a_reason_per_case(tmp_path):
     merged = np.zeros(GRID.shape, np.uint8)
     merged[1:5, 3:17, 2:22] = 1

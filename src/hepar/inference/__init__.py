@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from hepar.inference.model import Model, ModelCard, load_segmenter, open_model, save_model, shipped_model
+from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, Predictor, SlabSegmenter
 from hepar.volume import LabelMap, Volume
 
 __all__ = [
     "Model",
     "ModelCard",
+    "Neighbours",
     "Pipeline",
     "Predictor",
     "SlabSegmenter",

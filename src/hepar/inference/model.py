@@ -18,6 +18,7 @@ from typing import Any, Literal
 from hepar import postprocess
 from hepar.errors import BadInput, BadModel
 from hepar.files import write_json, write_text
+from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
 from hepar.preprocess.intensity import steps_from_json, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
@@ -56,6 +57,7 @@ class Model:
         """Name and hash over weights and the steps around them: what a result records as its origin."""
         around = [steps_to_json(self.pipeline.prepare), asdict(self.pipeline.grid)]
         around += [postprocess.steps_to_json(self.pipeline.clean), self.sha256]
+        around += list(_seen(self.pipeline.neighbours).values())
         hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
         return f"{self.card.name}@{hashed[:12]}"
 
@@ -71,6 +73,7 @@ def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path,
         "prepare": steps_to_json(pipeline.prepare),
         "grid": asdict(pipeline.grid),
         "clean": postprocess.steps_to_json(pipeline.clean),
+        **_seen(pipeline.neighbours),
         "card": asdict(card),
     }
     terms = folder / "WEIGHTS_LICENSE.txt"
@@ -96,7 +99,10 @@ def open_model(folder: Path | str | None = None) -> Model:
         # Only a bare name: a model folder must not point at files elsewhere.
         weights = where / Path(facts["weights"]).name
         pipeline = Pipeline(
-            steps_from_json(facts["prepare"]), InPlaneGrid(**facts["grid"]), postprocess.steps_from_json(facts["clean"])
+            steps_from_json(facts["prepare"]),
+            InPlaneGrid(**facts["grid"]),
+            postprocess.steps_from_json(facts["clean"]),
+            Neighbours(**facts.get("neighbours", {})),
         )
         card, kind = ModelCard(**facts["card"]), facts["kind"]
         sha256, network = facts["sha256"], facts["network"]
@@ -109,6 +115,11 @@ def open_model(folder: Path | str | None = None) -> Model:
             f"{where.name}/{weights.name} is missing or not the file that model.json describes; fetch the model again"
         )
     return Model(where, card, pipeline, kind, weights, sha256, network)
+
+
+def _seen(neighbours: Neighbours) -> dict[str, Any]:
+    """Nothing for a network of single slices: its settings and id stay those of models made before there were more."""
+    return {"neighbours": asdict(neighbours)} if neighbours.slices > 1 else {}
 
 
 def load_segmenter(model: Model | Path | str | None = None, device: str = "auto") -> SlabSegmenter:

@@ -2,42 +2,45 @@
 
 The grid changes in two places only: the array is turned to the axial view
 (no interpolation, undone exactly), and each slab is resampled in plane to the
-network's pixels and its logits back to the scan's, before the argmax.
+network's pixels and its logits back to the scan's, before the argmax. Steps
+work on each slice by itself, so where a slab ends changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hepar.inference.neighbours import Neighbours
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step
-from hepar.preprocess.spatial import InPlaneGrid
+from hepar.preprocess.spatial import InPlaneGrid, InPlanePlan
 from hepar.volume import LabelMap, Volume
 
-# float32 (batch, 1, y, x) grey values 0..255 to float32 logits (batch, 3, y, x)
+# float32 (batch, slices, y, x) grey values 0..255 to float32 logits (batch, 3, y, x)
 Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What stands around a network: steps before, pixels it works on, steps after."""
+    """What stands around a network: steps before, pixels it works on, steps after, slices it sees."""
 
     prepare: tuple[Step, ...]
     grid: InPlaneGrid
     clean: tuple[Clean, ...] = ()
+    neighbours: Neighbours = Neighbours()
 
 
 @dataclass(frozen=True, eq=False)
 class SlabSegmenter:
     """A trained slice network that keeps the scan's grid.
 
-    Beside the scan and its labels, memory holds `slab` slices of logits only,
-    whatever the number of slices.
+    Beside the scan and its labels, memory holds `slab` slices of logits and
+    their prepared neighbours only, whatever the number of slices.
     """
 
     predict: Predictor
@@ -52,12 +55,9 @@ class SlabSegmenter:
         count = axial.geometry.shape[0]
         labels = np.zeros(axial.geometry.shape, dtype=np.uint8)
         plan = self.pipeline.grid.plan(axial.geometry)
-        for start in range(0, count, self.slab):
-            slab = axial.slab(start, min(start + self.slab, count))
-            for step in self.pipeline.prepare:
-                slab = step(slab)
-            logits = self.predict(self._full(plan.to_net(slab.values.astype(np.float32)))[:, None])
-            slices = slab.values.shape[0]
+        for start, batch in self._batches(axial, plan):
+            slices = len(batch)
+            logits = self.predict(self._full(batch))
             labels[start : start + slices] = plan.to_scan(logits[:slices]).argmax(axis=1)
             if progress:
                 progress(start + slices, count)
@@ -66,7 +66,28 @@ class SlabSegmenter:
             found = clean(found)
         return LabelMap(np.ascontiguousarray(turn.undo(found.labels)), ct.geometry)
 
+    def _batches(self, axial: Volume, plan: InPlanePlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """First slice and network input (slices of the slab, channel, h, w) of every slab; prepares a slice once."""
+        count = axial.geometry.shape[0]
+        seen = self.pipeline.neighbours.of(count, axial.geometry.spacing_mm[0])
+        ready: dict[int, NDArray[np.float32]] = {}
+        done = 0
+        for start in range(0, count, self.slab):
+            wanted = seen[start : start + self.slab]
+            ready = {i: grey for i, grey in ready.items() if i >= wanted.min()}
+            while done <= wanted.max():
+                # In pieces no larger than a slab: neighbours of thin slices reach far.
+                stop = min(done + self.slab, int(wanted.max()) + 1)
+                ready |= enumerate(self._prepared(axial.slab(done, stop), plan), done)
+                done = stop
+            yield start, np.stack([ready[i] for i in wanted.ravel()]).reshape(*wanted.shape, *plan.padded_size)
+
+    def _prepared(self, slab: Volume, plan: InPlanePlan) -> NDArray[np.float32]:
+        for step in self.pipeline.prepare:
+            slab = step(slab)
+        return plan.to_net(slab.values.astype(np.float32))
+
     def _full(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pad the last slab with empty slices: engines compile once for one shape."""
         missing = self.slab - len(batch)
-        return np.pad(batch, ((0, missing), (0, 0), (0, 0))) if missing else batch
+        return np.pad(batch, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else batch

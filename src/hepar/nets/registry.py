@@ -10,6 +10,7 @@ from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.encoder_decoder import EncoderDecoder
+from hepar.nets.residual_unet import ResidualUnet
 
 
 class NetworkSettings(Protocol):
@@ -18,7 +19,7 @@ class NetworkSettings(Protocol):
     def build(self, seed: int = 0) -> EncoderDecoder: ...
 
 
-NETWORKS: dict[str, Any] = {kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze)}
+NETWORKS: dict[str, Any] = {kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, ResidualUnet)}
 
 
 def network_to_json(network: NetworkSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hepar.doctor import Diagnosis, Options, RepairReport, examine, render, repair, to_json
-from hepar.errors import FaultyDataSet
+from hepar.errors import BadInput, FaultyDataSet
 from hepar.files import write_json
 from hepar.service.console import console, say
 
@@ -27,6 +27,8 @@ def check_up(data: Path, against: Path | None, folds: Path | None, target: Path 
     Raises BadInput for what is no data set and for a repair that cannot be,
     OutputError for a result that cannot be written.
     """
+    if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BadInput(f"'{target.name}' is not empty; name a new folder for the repaired copy")
     columns = (TextColumn("examining"), BarColumn(), TextColumn("{task.completed}/{task.total} cases"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("examining", total=None)
@@ -51,9 +53,17 @@ def check_up(data: Path, against: Path | None, folds: Path | None, target: Path 
 
 
 def require_sound(outcome: CheckUp) -> None:
-    """Raises FaultyDataSet when errors were found and no repaired copy was asked for."""
-    errors = outcome.diagnosis.count("error")
-    if errors and outcome.repaired is None:
+    """Raises FaultyDataSet where errors were found, and where they remain in the repaired copy."""
+    errors = [finding for finding in outcome.diagnosis.findings if finding.severity == "error"]
+    if outcome.repaired is not None:
+        left = sum(not finding.repairable for finding in errors)
+        if left:
+            raise FaultyDataSet(f"{_count(left)} could not be repaired and are in the copy too; see its repairs.json")
+    elif errors:
         raise FaultyDataSet(
-            f"{errors} errors in this data set, see above; scores and trainings on it cannot be trusted"
+            f"{_count(len(errors))} in this data set, see above; do not trust scores or trainings on it"
         )
+
+
+def _count(errors: int) -> str:
+    return f"{errors} error{'' if errors == 1 else 's'}"

@@ -82,7 +82,7 @@ def show_demo(result: DemoResult) -> None:
         cells = [(row["dice"], 3), (row["assd_mm"], 2), (row["truth_ml"], 1), (row["found_ml"], 1)]
         table.add_row(STRUCTURE_NAMES.get(name, name), *(_number(math.nan if v is None else v, d) for v, d in cells))
     console.print(table)
-    say(f"Empty rule: {EMPTY_RULE}")
+    say(EMPTY_RULE)
     console.print(f"segmented in {result.summary.seconds['segment']:.1f} s; wrote")
     for path in result.files:
         say(f"  {path}")

@@ -14,7 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 import hepar
 from hepar.errors import BadInput, HeparError
@@ -29,6 +31,7 @@ from hepar.predictions import (
     LabelMapping,
     LabelSource,
     Matching,
+    PairOfLabels,
     Resample,
     match,
     open_predictions,
@@ -43,6 +46,7 @@ from hepar.volume import LabelMap
 # Raised whenever a scoring change makes kept results worthless.
 SCORING = 1
 LABELS_HELD = 2
+Missing = Literal["list", "miss"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Options:
-    """How cases are scored. `workers` 0 takes every core."""
+    """How cases are scored. `workers` 0 takes every core.
+
+    With `missing` "miss", a reference without a prediction is scored as if
+    nothing had been found; with "list" it is named and does not count.
+    """
 
     protocols: tuple[str, ...] = ()
     labels: LabelStatus = "full"
     resample: Resample = "none"
     workers: int = 0
     thumbnails: bool = True
+    missing: Missing = "list"
 
 
 @dataclass(frozen=True)
@@ -91,19 +100,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker process needs for one case."""
+    """What a worker process needs for one case; without `found`, nothing was predicted."""
 
     case: str
     method: str
     truth: LabelSource
-    found: LabelSource
+    found: LabelSource | None
     options: Options
     probability: Path | None = None
 
     @property
+    def file(self) -> str:
+        """The prediction's file for messages."""
+        return self.found.file if self.found else f"no prediction for {self.truth.file}"
+
+    @property
     def key(self) -> str:
         """Changes with the files, the options and the scoring itself; never holds a path."""
-        facts: list[Any] = [self.truth.fingerprint(), self.found.fingerprint()]
+        facts: list[Any] = [self.truth.fingerprint(), self.found.fingerprint() if self.found else None]
         facts += [self.options.protocols, self.options.labels]
         if self.probability:
             held = self.probability.stat()
@@ -142,6 +156,12 @@ def judge(order: RefereeOrder, listen: Listener = lambda *_: None) -> Verdict:
         for entry in order.entries
         for case, here, there in matchings[entry.name].pairs
     ]
+    if order.options.missing == "miss":
+        tasks += [
+            Task(source.case, name, source, None, order.options)
+            for name, matching in matchings.items()
+            for source in matching.truth_only
+        ]
     if not tasks:
         raise BadInput(_nothing_matches(matchings))
     cases, failures = _all_scored(tasks, order.out, listen)
@@ -198,7 +218,7 @@ def _results(tasks: Sequence[Task], places: Sequence[int]) -> Iterator[tuple[int
         yield from _in_workers(alone, 1)
         if alone:
             died = "the process that scored it died, perhaps for lack of memory; try fewer workers (--workers 1)"
-            yield place, HeparError(f"{task.found.file}: {died}")
+            yield place, HeparError(f"{task.file}: {died}")
 
 
 def _in_workers(waiting: dict[int, Task], workers: int) -> Iterator[tuple[int, Any]]:
@@ -231,15 +251,15 @@ def attempt(task: Task) -> dict[str, Any] | HeparError:
     except HeparError as error:
         return error
     except MemoryError:
-        return HeparError(f"{task.found.file} needs more memory than there is; try fewer workers (--workers 1)")
+        return HeparError(f"{task.file} needs more memory than there is; try fewer workers (--workers 1)")
     # Whatever a damaged file provokes in a reader, the other cases must go on.
     except Exception as error:
-        return HeparError(f"{task.found.file}: {type(error).__name__}: {error}")
+        return HeparError(f"{task.file}: {type(error).__name__}: {error}")
 
 
 def _scored(task: Task) -> dict[str, Any]:
     started = time.perf_counter()
-    read = read_pair(task.truth, task.found, task.options.resample)
+    read = read_pair(task.truth, task.found, task.options.resample) if task.found else _nothing_found(task.truth)
     seconds_reading = time.perf_counter() - started
     pair = pair_of(read.truth, read.found, read.header_spacing_mm, task.options.labels)
     scores = {protocol.name: protocol.score(pair) for protocol in chosen(task.options.protocols)}
@@ -259,6 +279,13 @@ def _scored(task: Task) -> dict[str, Any]:
         "confidence": confidence,
         "thumbnail": base64.b64encode(picture).decode() if picture else None,
     }
+
+
+def _nothing_found(truth: LabelSource) -> PairOfLabels:
+    stored = truth.read()
+    empty = stored.labels.with_labels(np.zeros_like(stored.labels.labels))
+    note = f"{truth.file}: no prediction, scored as nothing found"
+    return PairOfLabels(stored.labels, empty, stored.header_spacing_mm, (*stored.notes, note))
 
 
 def facts(pair: LabelPair) -> dict[str, Any]:

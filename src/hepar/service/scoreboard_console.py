@@ -13,6 +13,7 @@ from rich.table import Column, Table
 
 from hepar.report.scoreboard_page import FEWEST_FOR_INTERVAL
 from hepar.service.console import console, say
+from hepar.study.statistics import smallest_possible_p
 
 if TYPE_CHECKING:
     from hepar.service.referee import Listener
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 # A terminal full of differences helps nobody; the files hold all of them.
 SHOWN_DEVIATIONS, SHOWN_CASES = 12, 20
-TESTS = {"Wilcoxon p": "wilcoxon_holm", "permutation p": "permutation_holm", "d_z": "effect_dz",
-         "rank-biserial": "rank_biserial"}  # fmt: skip
+TELLING = ("lesion_precision", "lesion_recall", "lesion_precision_greater_zero", "lesion_recall_greater_zero",
+           "lesion_dice_per_case", "liver_dice_per_case", "MAXERROR_Tumorburden")  # fmt: skip
+TESTS = {"p (W)": "wilcoxon_holm", "p (perm.)": "permutation_holm", "d_z": "effect_dz", "r": "rank_biserial"}
 
 
 @contextmanager
@@ -46,13 +48,18 @@ def _name(case: ScoredCase) -> str:
 def show_board(board: Mapping[str, Any]) -> None:
     """Everything a reader needs to trust or distrust the figures."""
     _show_notes(board)
+    _show_unmatched(board)
     for protocol in board["protocols"]:
         _show_protocol(board, protocol)
+    say("")
+    say(
+        "n: cases that count, of those scored; missed: scored by the rule's penalty; 95 % interval: bootstrap over "
+        f"patients, shown from {FEWEST_FOR_INTERVAL} cases on and too narrow below 20 or so; more figures: -o or --json"
+    )
     _show_cases(board)
     _show_official_against_corrected(board)
     _show_deviations(board)
     _show_comparisons(board)
-    _show_unmatched(board)
 
 
 def _show_notes(board: Mapping[str, Any]) -> None:
@@ -88,10 +95,6 @@ def _show_protocol(board: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
         shown = title if not unit or title.endswith(unit) else f"{title} ({unit})"
         table.add_row(escape(shown), *(text for row in own for text in _texts(row, len(own) == 1)))
     console.print(table)
-    say(
-        "n: cases that count, of those scored; missed: scored by the rule's penalty; 95 % interval: bootstrap over "
-        f"patients, shown from {FEWEST_FOR_INTERVAL} cases on and too narrow below 20 or so; more figures: -o or --json"
-    )
 
 
 def _table(methods: Sequence[str]) -> Table:
@@ -162,28 +165,37 @@ def _show_official_against_corrected(board: Mapping[str, Any]) -> None:
     rows = [row for row in board["official_against_corrected"] if row["method"] == board["methods"][0]]
     if not rows:
         return
-    title = "official against corrected, all cases"
-    if len(board["methods"]) > 1:
-        title += f", {board['methods'][0]} (others: -o or --json)"
-    _show_differences([row for row in rows if row["case"] is None], title)
-    # Which case moves a count or a Dice, and why; the rest is the same from case to case.
-    telling = ("lesion_precision", "lesion_recall", "lesion_precision_greater_zero", "lesion_recall_greater_zero",
-               "lesion_dice_per_case", "liver_dice_per_case", "MAXERROR_Tumorburden")  # fmt: skip
-    moved = [row for row in rows if row["case"] is not None and row["reason"] and row["official_name"] in telling]
+    method = f", {board['methods'][0]} (others: -o or --json)" if len(board["methods"]) > 1 else ""
+    total = [row for row in rows if row["case"] is None]
+    moved = [row for row in total if row["reason"]]
     if moved:
-        _show_differences(moved[:SHOWN_CASES], "official against corrected, case by case")
-    if len(moved) > SHOWN_CASES:
-        say(f"and {len(moved) - SHOWN_CASES} more; -o or --json hold all of them")
+        _show_differences(moved, f"official against corrected, all cases{method}")
+        reasons: dict[str, list[str]] = {}
+        for row in moved:
+            reasons.setdefault(row["reason"], []).append(row["official_name"])
+        for reason, names in reasons.items():
+            say(f"  {', '.join(names)}: {reason}")
+    same = [row["official_name"] for row in total if not row["reason"]]
+    if same:
+        say(f"official and corrected agree: {', '.join(same)}")
+    # Which case moves a count or a Dice; the rest is the same from case to case.
+    telling = [row for row in rows if row["case"] is not None and row["reason"] and row["official_name"] in TELLING]
+    if telling:
+        _show_differences(telling[:SHOWN_CASES], "official against corrected, case by case")
+    if len(telling) > SHOWN_CASES:
+        say(f"and {len(telling) - SHOWN_CASES} more; -o or --json hold all of them")
 
 
 def _show_differences(rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Numbers only: reasons are sentences, and stand below."""
     by_case = rows[0]["case"] is not None
-    columns = ("official figure", "corrected figure", "official", "corrected", "difference", "why")
-    table = Table(*_whole((*(("case",) if by_case else ()), *columns)), title=escape(title))
+    table = Table(
+        *_whole((*(("case",) if by_case else ()), "official figure", "official", "corrected", "difference")),
+        title=escape(title),
+    )
     for row in rows:
         numbers = (number(row[key]) for key in ("official", "corrected", "difference"))
-        names = (row["official_name"], row["corrected_name"])
-        table.add_row(*((escape(row["case"]),) if by_case else ()), *names, *numbers, escape(row["reason"]))
+        table.add_row(*((escape(row["case"]),) if by_case else ()), row["official_name"], *numbers)
     console.print(table)
 
 
@@ -206,18 +218,32 @@ def _show_comparisons(board: Mapping[str, Any]) -> None:
     # The corrected protocol's stand for all on a terminal; the files hold every one.
     names = list(dict.fromkeys(row["protocol"] for row in rows))
     protocol = "lits" if "lits" in names else names[0]
-    columns = ("figure", "first - second", "n", "difference [95 % interval]", *TESTS)
-    table = Table(*_whole(columns), title=protocol)
-    for row in rows:
-        if row["protocol"] == protocol:
-            difference = rf"{number(row['difference'])} \[{number(row['low'])}, {number(row['high'])}]"
-            tests = (_p(row[key]) if key.endswith(("_p", "_holm")) else number(row[key]) for key in TESTS.values())
-            pair = escape(f"{row['first']} - {row['second']}")
-            table.add_row(row["figure"], pair, str(row["cases"]), difference, *tests)
+    shown = [row for row in rows if row["protocol"] == protocol and row["cases"]]
+    patients = max((row["patients"] for row in shown), default=0)
+    if patients < FEWEST_FOR_INTERVAL:
+        say(f"{patients} shared patients: differences only, as no test can tell anything below {FEWEST_FOR_INTERVAL}")
+    tested = patients >= FEWEST_FOR_INTERVAL
+    columns = ("first - second", "n", "difference", *(("95 % interval", *TESTS) if tested else ()))
+    table = Table(Column("figure", no_wrap=True), *_whole(columns), title=protocol)
+    for row in shown:
+        table.add_row(*_comparison(row, tested))
     console.print(table)
-    say(
-        "p: adjusted by Holm; d_z: mean difference in its own standard deviations; unadjusted p and ranks: -o or --json"
-    )
+    if tested:
+        say(
+            f"p: by Wilcoxon and by permutation, adjusted by Holm; with {patients} patients none is below "
+            f"{smallest_possible_p(patients):.2g} before that. d_z: mean difference in its own standard deviations; r: "
+            "rank-biserial correlation. Raw p and ranks: -o or --json"
+        )
+
+
+def _comparison(row: Mapping[str, Any], tested: bool) -> tuple[str, ...]:
+    pair = escape(f"{row['first']} - {row['second']}")
+    told = (row["figure"], pair, str(row["cases"]), number(row["difference"]))
+    if not tested:
+        return told
+    interval = rf"\[{number(row['low'])}, {number(row['high'])}]"
+    tests = (_p(row[key]) if key.endswith("_holm") else number(row[key]) for key in TESTS.values())
+    return (*told, interval, *tests)
 
 
 def _p(value: float) -> str:
@@ -225,12 +251,25 @@ def _p(value: float) -> str:
 
 
 def _show_unmatched(board: Mapping[str, Any]) -> None:
-    unmatched: Sequence[Mapping[str, Any]] = board["unmatched"]
-    if not unmatched:
-        return
-    say("")
-    say("without partner, not scored:")
-    for row in unmatched:
-        side = "truth" if row["side"] == "truth" else "prediction"
-        where = f" of {row['method']}" if row["method"] else ""
-        say(f"  {side} {row['file']} (case {row['case']}){where}")
+    """Before any figure: what the figures are not over."""
+    for method in board["methods"]:
+        own = [row for row in board["unmatched"] if row["method"] == method]
+        scored = sum(case["method"] == method for case in board["cases"])
+        lost = [row for row in own if row["side"] == "truth"]
+        if lost:
+            console.print(
+                f"[yellow]{escape(method)}: {len(lost)} of {scored + len(lost)} references have no prediction and do "
+                f"not count below[/yellow] ({_few(lost)}); --missing miss scores them as finding nothing",
+                soft_wrap=True,
+            )
+        extra = [row for row in own if row["side"] == "found"]
+        if extra:
+            say(f"{method}: {len(extra)} predictions have no reference ({_few(extra)})")
+        for row in own:
+            if row["side"] == "ambiguous":
+                say(f"{method}: case {row['case']} has several files and is not scored: {row['file']}")
+
+
+def _few(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = [escape(row["file"]) for row in rows[:SHOWN_DEVIATIONS]]
+    return ", ".join(names) + (f" and {len(rows) - SHOWN_DEVIATIONS} more" if len(rows) > SHOWN_DEVIATIONS else "")

@@ -92,17 +92,18 @@ def board_of(verdict: Verdict, order: RefereeOrder, patients: dict[str, str], co
         if facts:
             curves[method], calibration[method] = confidence_tables(facts)
     return scoreboard(verdict.cases, scoring) | {
-        "unmatched": _unmatched(verdict.matchings),
+        "unmatched": _unmatched(verdict.matchings, order),
         "notes": list(verdict.notes),
         "froc": curves or None,
         "calibration": calibration or None,
     }
 
 
-def _unmatched(matchings: dict[str, Matching]) -> list[dict[str, Any]]:
+def _unmatched(matchings: dict[str, Matching], order: RefereeOrder) -> list[dict[str, Any]]:
     rows = []
     for method, matching in matchings.items():
-        for side, sources in (("truth", matching.truth_only), ("found", matching.found_only)):
+        lost = () if order.options.missing == "miss" else matching.truth_only
+        for side, sources in (("truth", lost), ("found", matching.found_only)):
             rows += [{"side": side, "method": method, "case": s.case, "file": s.file} for s in sources]
         rows += [
             {"side": "ambiguous", "method": method, "case": case, "file": ", ".join(names)}
@@ -155,6 +156,7 @@ def _command(truth: Path, found: Sequence[str], reading: Reading, options: Optio
     words += [f"--map {reading.mapping}"] if reading.mapping else []
     words += [f"--map-truth {reading.truth_mapping}"] if reading.truth_mapping else []
     words += [f"--resample {options.resample}"] if options.resample != "none" else []
+    words += ["--missing miss"] if options.missing == "miss" else []
     words += ["--union"] if options.labels == "liver_union" else []
     return " ".join(words)
 

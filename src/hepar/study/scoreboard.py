@@ -13,7 +13,7 @@ import numpy as np
 import hepar
 from hepar.metrics.figures import Figure, FigureSpec, ProtocolScores, figure
 from hepar.metrics.protocols import Protocol
-from hepar.metrics.protocols.deviations import COUNTERPARTS
+from hepar.metrics.protocols.deviations import COUNTERPARTS, HEADER
 from hepar.study.statistics import bootstrap_interval, holm, paired_test, rank_stability
 
 SEED, DRAWS = 2018, 2000
@@ -139,7 +139,9 @@ class _Tables:
         for method, cases in self.by_method.items():
             for names in COUNTERPARTS:
                 specs = asked["lits-codalab"][names[0]], asked["lits"][names[1]]
-                rows.append({"method": method, "case": None, **self._difference(specs, cases, names[2])})
+                rows.append(
+                    {"method": method, "case": None, **self._difference(specs, cases, _with_spacing(names, cases))}
+                )
                 rows += [
                     {"method": method, "case": case.case, **self._difference(specs, [case], _reason(case, names))}
                     for case in cases
@@ -308,10 +310,16 @@ def _reason(case: ScoredCase, names: tuple[str, str, str]) -> str:
     crash = _scores(case, "lits-codalab").crash
     if crash:
         return crash
-    overlap = {"lesion_precision": "IoU > 0.5", "lesion_recall": "IoU > 0.5"}.get(names[0], "IoU > 0:")
     if names[0].startswith(("lesion_precision", "lesion_recall")):
+        overlap = "IoU > 0:" if names[0].endswith("_greater_zero") else "IoU > 0.5"
         return next((text for text in case.deviations if text.startswith(overlap)), names[2])
-    return names[2]
+    return _with_spacing(names, [case])
+
+
+def _with_spacing(names: tuple[str, str, str], cases: Sequence[ScoredCase]) -> str:
+    """A distance's reason, with the header's spacing where it differs from the affine's."""
+    told = any(text.startswith(HEADER) for case in cases for text in case.deviations)
+    return f"{names[2]}; header and affine tell other spacings" if told and names[1].endswith("_mm") else names[2]
 
 
 def _grouped(cases: Sequence[ScoredCase], group_of: Any) -> dict[str, list[ScoredCase]]:

@@ -34,8 +34,9 @@ def export_run(run: Path, out: Path, card: Path) -> str:
         raise BadInput(f"'{card.name}' is not a model card: {error}") from error
     # Nothing is replaced before the new file has passed: an earlier model stays whole.
     with replace_whole(out / "model.onnx") as temporary:
-        write_onnx(network, temporary)
-        difference, agreement = compare(network, temporary)
+        slices = model.pipeline.neighbours.slices
+        write_onnx(network, temporary, slices)
+        difference, agreement = compare(network, temporary, slices)
         if difference > LARGEST_DIFFERENCE:
             raise BadModel(f"exported logits differ from torch's by up to {difference:.2g}; no model was written")
     save_model(out, described, model.pipeline, out / "model.onnx", model.network)
@@ -43,9 +44,9 @@ def export_run(run: Path, out: Path, card: Path) -> str:
     return f"exported to {out.name}: logits within {difference:.1e} of torch's, {agreement:.4%} of labels agree"
 
 
-def write_onnx(network: nn.Module, path: Path) -> None:
-    """Any batch and any size in multiples of 32 (opset 17)."""
-    example = torch.zeros(2, 1, 64, 96)
+def write_onnx(network: nn.Module, path: Path, slices: int = 1) -> None:
+    """Any batch and any size in multiples of 32, `slices` channels (opset 17)."""
+    example = torch.zeros(2, slices, 64, 96)
     axes = {0: "batch", 2: "y", 3: "x"}
     with warnings.catch_warnings():
         # The tracing exporter is announced as legacy; it writes plain, self-contained files.
@@ -56,13 +57,13 @@ def write_onnx(network: nn.Module, path: Path) -> None:
         )  # fmt: skip
 
 
-def compare(network: nn.Module, onnx: Path) -> tuple[float, float]:
+def compare(network: nn.Module, onnx: Path, slices: int = 1) -> tuple[float, float]:
     """Largest logit difference and label agreement on smooth random images of three sizes."""
     rng = np.random.default_rng(0)
     engine, reference = openvino_predictor(onnx), torch_predictor(network)
     worst, agree = 0.0, []
-    for shape in ((2, 1, 64, 96), (1, 1, 256, 256), (1, 1, 320, 352)):
-        coarse = rng.uniform(0, 255, (*shape[:2], shape[2] // 16, shape[3] // 16))
+    for batch, *size in ((2, 64, 96), (1, 256, 256), (1, 320, 352)):
+        coarse = rng.uniform(0, 255, (batch, slices, size[0] // 16, size[1] // 16))
         grey = np.kron(coarse, np.ones((16, 16))).astype(np.float32)
         found, expected = engine(grey), reference(grey)
         worst = max(worst, float(np.abs(found - expected).max()))

@@ -15,7 +15,7 @@ from hepar.inference.segmenter import Predictor
 
 
 def openvino_predictor(model: Path) -> Predictor:
-    """A function from float32 (batch, 1, y, x) to logits (batch, 3, y, x), from an ONNX file or IR.
+    """A function from float32 (batch, slices, y, x) to logits (batch, 3, y, x), from an ONNX file or IR.
 
     Raises BadModel when the file cannot be read.
     """

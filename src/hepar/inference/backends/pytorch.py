@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def torch_predictor(network: nn.Module, device: str = "cpu") -> Predictor:
-    """A function from float32 (batch, 1, y, x) to logits (batch, 3, y, x)."""
+    """A function from float32 (batch, slices, y, x) to logits (batch, 3, y, x)."""
     import torch
 
     network = network.to(device).eval()

@@ -25,9 +25,9 @@ COUNTERPARTS: tuple[tuple[str, str, str], ...] = (
     ("liver_dice_global", "liver_dice_global", "official drops a prediction without label 1"),
     ("liver_voe", "liver_voe", "official is 1 without a voxel of label 1"),
     ("liver_rvd", "liver_rvd", "official: (truth - found) / found; corrected: (found - truth) / truth"),
-    ("liver_assd", "liver_assd_mm", "surface by 18 neighbours instead of 6; spacing from the header, not the affine"),
-    ("liver_rmsd", "liver_rmsd_mm", "surface by 18 neighbours instead of 6; spacing from the header, not the affine"),
-    ("liver_msd", "liver_mssd_mm", "spacing from the header, not the affine"),
+    ("liver_assd", "liver_assd_mm", "surface by 18 neighbours instead of 6"),
+    ("liver_rmsd", "liver_rmsd_mm", "surface by 18 neighbours instead of 6"),
+    ("liver_msd", "liver_mssd_mm", "surface by 18 neighbours instead of 6"),
     ("RMSE_Tumorburden", "burden_rmse", "official counts a prediction without label 1 as an error of about 9001"),
     ("MAXERROR_Tumorburden", "burden_max", "official takes the maximum of signed differences"),
 )
@@ -45,6 +45,9 @@ def deviations(pair: LabelPair, official: ProtocolScores, corrected: ProtocolSco
     return tuple(said)
 
 
+HEADER = "official measures with the header's spacing"
+
+
 def _counts(overlap: str, official: Mapping[str, Any], corrected: Mapping[str, Any]) -> list[str]:
     hit = official["detected"][overlap]
     theirs = (hit, official["found_lesions"] - hit, official["lesions"] - hit)
@@ -54,6 +57,8 @@ def _counts(overlap: str, official: Mapping[str, Any], corrected: Mapping[str, A
     if theirs == own and not any(event["kind"] == "wrong_union" for event in official["events"][overlap]):
         return []
     said = f"IoU > {float(overlap):g}: official says {_tally(theirs)}, corrected {_tally(own)}"
+    if theirs == own:
+        said = f"IoU > {float(overlap):g}: official and corrected both say {_tally(own)}, by errors that cancel"
     return [said + (": " + "; ".join(reasons) if reasons else ": predictions are matched one to one")]
 
 
@@ -100,4 +105,4 @@ def _spacing(pair: LabelPair) -> list[str]:
     if all(abs(a - b) <= 1e-3 * max(a, b) for a, b in zip(header, own, strict=True)):
         return []
     shown = [" x ".join(f"{s:.4g}" for s in spacing) for spacing in (header, own)]
-    return [f"official measures with the header's spacing {shown[0]} mm, the affine says {shown[1]} mm (z, y, x)"]
+    return [f"{HEADER} {shown[0]} mm, the affine says {shown[1]} mm (z, y, x)"]

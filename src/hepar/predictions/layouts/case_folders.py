@@ -33,7 +33,7 @@ def find(tree: Tree) -> Found:
         kept += [(folders, entry) for entry in labels]
     left_out = len(tree.labels) - len(kept)
     if left_out:
-        notes.append(f"{left_out} image files beside the label maps were left out")
+        notes.append(f"scans beside the label maps were left out: {left_out}")
     monai = any(stem_of(entry.name).endswith(("_trans", "_seg")) for _, entry in kept)
     layout = "MONAI (one folder a case)" if monai else "one folder a case"
     return Found(layout, one_each(named(kept)), notes=tuple(notes))

@@ -51,7 +51,7 @@ def without_images(entries: list[Entry]) -> tuple[list[Entry], tuple[str, ...]]:
     channels = [e for e in kept if _is_channel(e.name, numbered)] if len(kept) > 1 else []
     labels = [entry for entry in kept if entry not in channels]
     left_out = len(entries) - len(labels)
-    return labels, (f"{left_out} image files beside the label maps were left out",) if left_out else ()
+    return labels, (f"scans beside the label maps were left out: {left_out}",) if left_out else ()
 
 
 def _is_scan(name: str) -> bool:
