@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hepar.inference.neighbours import Neighbours
+from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step
 from hepar.preprocess.spatial import InPlaneGrid, InPlanePlan
@@ -32,7 +32,7 @@ class Pipeline:
     prepare: tuple[Step, ...]
     grid: InPlaneGrid
     clean: tuple[Clean, ...] = ()
-    neighbours: Neighbours = Neighbours()
+    neighbours: Neighbours = SINGLE_SLICES
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class SlabSegmenter:
                 stop = min(done + self.slab, int(wanted.max()) + 1)
                 ready |= enumerate(self._prepared(axial.slab(done, stop), plan), done)
                 done = stop
-            yield start, np.stack([ready[i] for i in wanted.ravel()]).reshape(*wanted.shape, *plan.padded_size)
+            yield start, np.stack([ready[i] for i in wanted.ravel().tolist()]).reshape(*wanted.shape, *plan.padded_size)
 
     def _prepared(self, slab: Volume, plan: InPlanePlan) -> NDArray[np.float32]:
         for step in self.pipeline.prepare:

@@ -24,6 +24,7 @@ from hepar.errors import BadInput, BadModel
 from hepar.files import replace_whole, write_json
 from hepar.inference import ModelCard, Pipeline, SlabSegmenter, load_segmenter, save_model
 from hepar.inference.backends.pytorch import pick_device
+from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.nets.registry import NetworkSettings, network_to_json
 from hepar.nets.weights import Source, WeightsReport, load_encoder_weights
 from hepar.postprocess import Clean
@@ -73,7 +74,7 @@ class DeepMethod:
             run["encoder"]["sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
         _claim(folder, run)
         network.to(run["device"])
-        store = load_slices(cases, self.prepare, self.grid)
+        store = load_slices(cases, self.prepare, self.grid, neighbours=neighbours_of(self.network))
         # Only patients with many fully labelled real slices can tell how well a training goes.
         real = {case.patient for case in cases if case.evidence == "real"}
         judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
@@ -137,8 +138,14 @@ class DeepMethod:
             trained_on=f"{len(patients)} real patients, listed in run.json",
             limits=hepar.DISCLAIMER,
         )
-        save_model(folder / "model", card, Pipeline(self.prepare, self.grid, self.clean), weights,
-                   network_to_json(self.network))  # fmt: skip
+        pipeline = Pipeline(self.prepare, self.grid, self.clean, neighbours_of(self.network))
+        save_model(folder / "model", card, pipeline, weights, network_to_json(self.network))
+
+
+def neighbours_of(network: NetworkSettings) -> Neighbours:
+    """What the network sees of a stack, from its settings; single slices for networks that know of no others."""
+    slices, step_mm = getattr(network, "slices", 1), getattr(network, "step_mm", SINGLE_SLICES.step_mm)
+    return Neighbours(int(slices), float(step_mm)) if slices > 1 else SINGLE_SLICES
 
 
 def weights_source(name: str) -> Source:
@@ -183,10 +190,20 @@ def _claim(folder: Path, run: dict[str, Any]) -> None:
 def require_same_training(folder: Path, run: dict[str, Any]) -> None:
     """Raises BadInput when `folder` holds a training of other settings, cases, seed or encoder weights than `run`."""
     earlier = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    same = all(earlier.get(key) == run[key] for key in ("method", "training_cases", "seed"))
+    same = all(_as_of_today(earlier.get(key)) == _as_of_today(run[key]) for key in ("method", "training_cases", "seed"))
     weights = [facts.get("encoder", {}).get("sha256") for facts in (earlier, run)]
     if not same or (all(weights) and weights[0] != weights[1]):
         raise BadInput(f"{folder.name} holds another training (other settings, cases or weights); choose a new folder")
+
+
+def _as_of_today(facts: Any) -> Any:
+    """As JSON, with recipe settings that are newer than a run at their defaults: those change nothing of it."""
+    if isinstance(facts, dict) and "recipe" in facts:
+        try:
+            facts = facts | {"recipe": asdict(Recipe.from_json(facts["recipe"]))}
+        except (TypeError, BadInput):
+            return facts  # settings that no recipe of today has: another training
+    return json.loads(json.dumps(facts))
 
 
 def _slice_counts(used: SliceStore, held_back: SliceStore | None) -> dict[str, int]:

@@ -34,9 +34,8 @@ def export_run(run: Path, out: Path, card: Path) -> str:
         raise BadInput(f"'{card.name}' is not a model card: {error}") from error
     # Nothing is replaced before the new file has passed: an earlier model stays whole.
     with replace_whole(out / "model.onnx") as temporary:
-        slices = model.pipeline.neighbours.slices
-        write_onnx(network, temporary, slices)
-        difference, agreement = compare(network, temporary, slices)
+        write_onnx(network, temporary)
+        difference, agreement = compare(network, temporary)
         if difference > LARGEST_DIFFERENCE:
             raise BadModel(f"exported logits differ from torch's by up to {difference:.2g}; no model was written")
     save_model(out, described, model.pipeline, out / "model.onnx", model.network)
@@ -44,9 +43,14 @@ def export_run(run: Path, out: Path, card: Path) -> str:
     return f"exported to {out.name}: logits within {difference:.1e} of torch's, {agreement:.4%} of labels agree"
 
 
-def write_onnx(network: nn.Module, path: Path, slices: int = 1) -> None:
-    """Any batch and any size in multiples of 32, `slices` channels (opset 17)."""
-    example = torch.zeros(2, slices, 64, 96)
+def slices_seen(network: nn.Module) -> int:
+    """Channels of the network's input; 1 for networks of single slices."""
+    return int(getattr(getattr(network, "grey", None), "slices", 1))
+
+
+def write_onnx(network: nn.Module, path: Path) -> None:
+    """Any batch and any size in multiples of 32, as many channels as the network sees slices (opset 17)."""
+    example = torch.zeros(2, slices_seen(network), 64, 96)
     axes = {0: "batch", 2: "y", 3: "x"}
     with warnings.catch_warnings():
         # The tracing exporter is announced as legacy; it writes plain, self-contained files.
@@ -57,11 +61,11 @@ def write_onnx(network: nn.Module, path: Path, slices: int = 1) -> None:
         )  # fmt: skip
 
 
-def compare(network: nn.Module, onnx: Path, slices: int = 1) -> tuple[float, float]:
+def compare(network: nn.Module, onnx: Path) -> tuple[float, float]:
     """Largest logit difference and label agreement on smooth random images of three sizes."""
     rng = np.random.default_rng(0)
     engine, reference = openvino_predictor(onnx), torch_predictor(network)
-    worst, agree = 0.0, []
+    worst, agree, slices = 0.0, [], slices_seen(network)
     for batch, *size in ((2, 64, 96), (1, 256, 256), (1, 320, 352)):
         coarse = rng.uniform(0, 255, (batch, slices, size[0] // 16, size[1] // 16))
         grey = np.kron(coarse, np.ones((16, 16))).astype(np.float32)

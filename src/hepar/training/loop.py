@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hepar.errors import BadInput, TrainingDiverged
 from hepar.training.augmentation import augment
 from hepar.training.checkpoint import TrainingState, load_state, save_state
-from hepar.training.losses import LOSSES
+from hepar.training.losses import deep_loss, loss_of
 from hepar.training.recipe import Recipe
 from hepar.training.sampling import epoch_order, gather
 from hepar.training.store import SliceStore
@@ -49,6 +49,8 @@ def fit(
     same versions). The network trains on the device it lies on; only CPU runs are bit-identical.
     """
     used = trained_slices(store, recipe)
+    if recipe.deep_supervision and not hasattr(network, "supervised"):
+        raise BadInput(f"{type(network).__name__} has no deep heads; train it with deep_supervision=0")
     state = TrainingState(network, make_optimizer(network, recipe), {}, [])
     path = folder / "checkpoint.safetensors"
     if path.exists():
@@ -96,14 +98,15 @@ def _parts(network: nn.Module, encoder_share: float) -> list[tuple[list[nn.Param
 def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Tensor, recipe: Recipe) -> float:
     """One optimiser step on one batch, accumulated over micro-batches; gives the batch's mean loss."""
     state.optimizer.zero_grad(set_to_none=True)
-    loss_of, total = LOSSES[recipe.loss], 0.0
+    loss_here, total = loss_of(recipe), 0.0
     device = next(state.network.parameters()).device
     for start in range(0, len(images), recipe.micro_batch):
         part = slice(start, start + recipe.micro_batch)
         x = images[part].contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            logits = state.network(x.to(device))
-        loss = loss_of(logits, labels[part].to(device), union[part].to(device)) * (len(x) / len(images))
+            levels = _levels(state.network, x.to(device), deep=recipe.deep_supervision > 0)
+        loss = deep_loss(loss_here, levels, labels[part].to(device), union[part].to(device), recipe.deep_supervision)
+        loss = loss * (len(x) / len(images))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     state.optimizer.step()
@@ -112,12 +115,26 @@ def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Ten
     return total
 
 
+def _levels(network: nn.Module, x: Tensor, deep: bool) -> dict[int, Tensor]:
+    """Logits by stride, the full size alone unless `deep`."""
+    if not deep:
+        return {1: network(x)}
+    levels: dict[int, Tensor] = network.supervised(x)  # type: ignore[operator]
+    return levels
+
+
+def _generator(epoch_seed: int, step: int) -> torch.Generator:
+    """A batch's own generator: what it becomes does not depend on what was drawn for the batches before."""
+    seed = np.random.SeedSequence([epoch_seed, step]).generate_state(1)[0]
+    return torch.Generator().manual_seed(int(seed))
+
+
 def _one_epoch(
     state: TrainingState, store: SliceStore, held_back: SliceStore | None, recipe: Recipe, listen: Listener
 ) -> None:
     # Every epoch starts from its own generator: nothing random needs to be saved to resume.
     rng = np.random.default_rng([recipe.seed, state.epoch])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    epoch_seed = int(rng.integers(2**31))
     order = epoch_order(store, recipe, rng)
     steps = max(1, -(-len(order) // recipe.batch))
     started, losses, epoch = time.monotonic(), [], state.epoch
@@ -129,7 +146,7 @@ def _one_epoch(
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
             images, labels, union = gather(store, chosen, recipe.patch, rng)
             if recipe.augmentation:
-                images, labels = augment(images, labels, recipe.augmentation, generator)
+                images, labels = augment(images, labels, recipe.augmentation, _generator(epoch_seed, step))
             lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group["share"]

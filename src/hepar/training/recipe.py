@@ -8,32 +8,69 @@ every epoch, mini-batch 1000; L2 1e-4 is MATLAB's silent default).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from hepar.errors import BadInput
+from hepar.training.augment_steps import Blur, GrainNoise, Jpeg, Levels, LowResolution, ThickSlices, WindowJitter
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training batch; all zeros leave it alone.
+    """Random changes of a training batch; all zeros and None (`NO_CHANGES`) leave it exactly as it is.
 
-    Geometry (`rotate_degrees`, `scale`, `shift`, as shares of the image) hits
-    images and labels alike; the rest only images. No flips: a left-right
-    mirrored liver is not shown as normal anatomy.
+    Geometry (`rotate_degrees`, `shear_degrees`, `scale`, `shift` as shares of
+    the image, `elastic_px`) moves `warp_share` of the images with their
+    labels; the rest changes images only. No flips: a left-right mirrored liver
+    is not shown as normal anatomy, and no scanner turns patients upside down
+    after the axial view was found. Steps may be given as their JSON settings.
     """
 
     rotate_degrees: float = 15
+    shear_degrees: float = 0
     scale: float = 0.2
     shift: float = 0.08
     elastic_px: float = 6
+    warp_share: float = 1.0
     contrast: float = 0.2
     brightness: float = 0.1
     gamma: float = 0.25
     noise: float = 0.06
+    # Share of images averaged over 3x3 pixels.
     blur_share: float = 0.15
     # Share of images whose values below 0 HU are lost, as in 8-bit sets windowed from 0 HU.
     floor_share: float = 0.15
+    thick_slices: ThickSlices | None = None
+    blur: Blur | None = None
+    low_resolution: LowResolution | None = None
+    window: WindowJitter | None = None
+    grain: GrainNoise | None = None
+    levels: Levels | None = None
+    jpeg: Jpeg | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in STEPS.items():
+            if isinstance(value := getattr(self, name), dict):
+                object.__setattr__(self, name, kind(**value))
+
+    @property
+    def moves(self) -> bool:
+        """Whether geometry changes at all."""
+        reaches = (self.rotate_degrees, self.shear_degrees, self.scale, self.shift, self.elastic_px)
+        return self.warp_share > 0 and any(reaches)
+
+
+STEPS: dict[str, Any] = {
+    "thick_slices": ThickSlices,
+    "blur": Blur,
+    "low_resolution": LowResolution,
+    "window": WindowJitter,
+    "grain": GrainNoise,
+    "levels": Levels,
+    "jpeg": Jpeg,
+}
+NO_CHANGES = Augmentation(**dict.fromkeys((f.name for f in fields(Augmentation) if f.name not in STEPS), 0))  # type: ignore[arg-type]
+STRONG = Augmentation(shear_degrees=5, **{name: step() for name, step in STEPS.items()})
 
 
 @dataclass(frozen=True)
@@ -57,6 +94,14 @@ class Recipe:
     micro_batch: int = 10
     drop_last: bool = True
     loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
+    # Cross-entropy of a pixel times (1 - p)^focal: what is learned already counts less (Lin et al. 2017).
+    focal: float = 0.0
+    # Share of the batch's pixels, the hardest ones, whose cross-entropy counts.
+    top_k: float = 1.0
+    # The tumour's Dice: pooled over the batch, or a mean of slices, all of them or those with tumour.
+    tumour_dice: Literal["batch", "slices", "slices_with_tumour"] = "batch"
+    # Logits of each coarser level count this share of the next finer's; the network must have deep heads.
+    deep_supervision: float = 0.0
     sampling: Literal["shuffle", "patient_balanced"] = "shuffle"
     slices: Literal["any_label", "all"] = "any_label"
     samples_per_epoch: int | None = None
@@ -71,8 +116,19 @@ class Recipe:
     def __post_init__(self) -> None:
         if min(self.batch, self.micro_batch, self.epochs) < 1:
             raise BadInput("batch, micro_batch and epochs must be at least 1")
+        if self.focal < 0 or not 0 < self.top_k <= 1 or not 0 <= self.deep_supervision <= 1:
+            raise BadInput(
+                f"focal is {self.focal}, top_k {self.top_k}, deep_supervision {self.deep_supervision}; expected focal "
+                "from 0, a top_k above 0 up to 1, deep_supervision from 0 to 1"
+            )
         if self.samples_per_epoch is not None and self.sampling != "patient_balanced":
             raise BadInput("samples_per_epoch needs sampling='patient_balanced'")
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Recipe:
+        """What `asdict` gave; settings missing there take their defaults. Raises TypeError for unknown ones."""
+        changes = row.get("augmentation")
+        return cls(**row | {"augmentation": Augmentation(**changes) if changes else None})
 
     def learning_rate_at(self, update: int, updates: int) -> float:
         """Learning rate of an update, counted from 0, out of `updates` in the whole training."""

@@ -55,17 +55,18 @@ def _by_patient(store: SliceStore, keep: NDArray[np.bool_]) -> tuple[list[NDArra
 def gather(
     store: SliceStore, chosen: NDArray[np.int64], patch: int | None, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Images float32 (batch, 1, y, x) in 0..255, labels int64 (batch, y, x), union bool (batch,).
+    """Images float32 (batch, slices, y, x) in 0..255, labels int64 (batch, y, x), union bool (batch,).
 
     With `patch`, each slice is cropped or zero-padded to patch x patch at a
     random offset; without, all slices must have one size.
     """
     size = (patch, patch) if patch else store.images[chosen[0]].shape
-    images = np.zeros((len(chosen), 1, *size), dtype=np.float32)
+    images = np.zeros((len(chosen), len(store.seen(int(chosen[0]))), *size), dtype=np.float32)
     labels = np.zeros((len(chosen), *size), dtype=np.int64)
     for row, i in enumerate(chosen):
         put, take = zip(*[_overlap(n, m, rng) for n, m in zip(size, store.images[i].shape, strict=True)], strict=True)
-        images[row, 0][put] = store.images[i][take]
+        for channel, seen in enumerate(store.seen(i)):
+            images[row, channel][put] = seen[take]
         labels[row][put] = store.labels[i][take]
     return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(store.union[chosen])
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepar.cases import Case
 from hepar.errors import BadInput
+from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.preprocess.intensity import Step
 from hepar.preprocess.spatial import InPlaneGrid
 from hepar.volume import LIVER, TUMOUR
 
 Progress = Callable[[int, int], None]
+Slice = NDArray[np.uint8]
+# Slices of these sets come from anywhere in their scans: what lies next in the folder is no neighbour.
+# (Ids begin with the name of the set, see `datasets.slice_folder`.)
+NO_STACKS = ("slices256-", "slices512-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +27,25 @@ class SliceStore:
     """Slices of many patients.
 
     `images` and `labels` hold one uint8 (y, x) array a slice, sizes may differ
-    between patients. The other arrays have one entry a slice.
+    between patients. The other arrays have one entry a slice. `around` holds
+    for each slice what a 2.5D network sees with it: images of the same stack
+    from low to high, itself in the middle (the same arrays, not copies); empty
+    for a network of single slices.
     """
 
-    images: list[NDArray[np.uint8]]
-    labels: list[NDArray[np.uint8]]
+    images: list[Slice]
+    labels: list[Slice]
     patients: NDArray[np.str_]
     cases: NDArray[np.str_]
     union: NDArray[np.bool_]
+    around: list[tuple[Slice, ...]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def seen(self, i: int) -> tuple[Slice, ...]:
+        """The network's channels for slice `i`."""
+        return self.around[i] if self.around else (self.images[i],)
 
     def has(self, label: int) -> NDArray[np.bool_]:
         """Slices that show at least one pixel of `label` or above."""
@@ -58,6 +71,7 @@ class SliceStore:
             self.patients[chosen],
             self.cases[chosen],
             self.union[chosen],
+            [self.around[i] for i in chosen] if self.around else [],
         )
 
     def of_patients(self, patients: Sequence[str]) -> SliceStore:
@@ -65,9 +79,13 @@ class SliceStore:
 
 
 def load_slices(
-    cases: Sequence[Case], prepare: Sequence[Step], grid: InPlaneGrid, progress: Progress | None = None
+    cases: Sequence[Case],
+    prepare: Sequence[Step],
+    grid: InPlaneGrid,
+    progress: Progress | None = None,
+    neighbours: Neighbours = SINGLE_SLICES,
 ) -> SliceStore:
-    """Read, prepare and resample every slice of `cases`, in the axial view.
+    """Read, prepare and resample every slice of `cases`, in the axial view, each with its neighbours.
 
     The grey values are rounded to 8 bits: the paper's preprocessing yields 8 bits anyway.
     """
@@ -77,8 +95,9 @@ def load_slices(
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BadInput(f"cases {', '.join(twice[:5])} occur twice; give every case of every data set its own id")
-    images: list[NDArray[np.uint8]] = []
-    labels: list[NDArray[np.uint8]] = []
+    images: list[Slice] = []
+    labels: list[Slice] = []
+    around: list[tuple[Slice, ...]] = []
     owner: list[tuple[str, str, bool]] = []
     for done, case in enumerate(cases):
         ct, truth = case.ct.axial(), case.truth.axial()
@@ -89,9 +108,17 @@ def load_slices(
         plan = grid.plan(ct.geometry)
         grey = np.clip(np.rint(plan.to_net(ct.values.astype(np.float32))), 0, 255).astype(np.uint8)
         images.extend(grey)
+        if neighbours.slices > 1:
+            around.extend(_around(list(grey), neighbours, ct.geometry.spacing_mm[0], case.id.startswith(NO_STACKS)))
         labels.extend(plan.labels_to_net(truth.labels))
         owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(grey))
         if progress:
             progress(done + 1, len(cases))
     patients, ids, union = zip(*owner, strict=True)
-    return SliceStore(images, labels, np.array(patients), np.array(ids), np.array(union, dtype=bool))
+    return SliceStore(images, labels, np.array(patients), np.array(ids), np.array(union, dtype=bool), around)
+
+
+def _around(stack: list[Slice], neighbours: Neighbours, z_mm: float, alone: bool) -> list[tuple[Slice, ...]]:
+    if alone:
+        return [(one,) * neighbours.slices for one in stack]
+    return [tuple(stack[i] for i in row) for row in neighbours.of(len(stack), z_mm)]

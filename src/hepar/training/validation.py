@@ -51,7 +51,8 @@ def _slices(network: nn.Module, store: SliceStore) -> Iterator[Batch]:
     for case in np.unique(store.cases):
         mine = store.part(store.cases == case)
         for start in range(0, len(mine), 8):
-            batch = np.stack(mine.images[start : start + 8])[:, None].astype(np.float32)
+            rows = range(start, min(start + 8, len(mine)))
+            batch = np.array([mine.seen(i) for i in rows], dtype=np.float32)
             found = network(torch.from_numpy(batch).to(device)).float().argmax(dim=1).cpu().numpy()
             yield np.stack(mine.labels[start : start + 8]), found, mine.union[start : start + 8]
 
