@@ -7,6 +7,7 @@ from dataclasses import replace
 from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
+from hepar.nets.residual_unet import ResidualUnet
 
 NETWORKS = {
     "alex fcn8s": CdnnAlex(),
@@ -19,5 +20,7 @@ NETWORKS = {
     "resnet18 skips": CdnnResnet18(skips=True),
     "squeeze fcn": CdnnSqueeze(decoder="fcn"),
     "squeeze unet": CdnnSqueeze(decoder="unet"),
+    "residual": ResidualUnet(),
+    "residual fast": ResidualUnet(stem=2, channels=(24, 32, 64, 128, 160), blocks=(1, 2, 2, 2, 2)),
 }
 TINY = {name: replace(settings, width=0.02) for name, settings in NETWORKS.items()}
