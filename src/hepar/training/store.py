@@ -107,11 +107,12 @@ def load_slices(
             ct = step(ct)
         plan = grid.plan(ct.geometry)
         grey = np.clip(np.rint(plan.to_net(ct.values.astype(np.float32))), 0, 255).astype(np.uint8)
-        images.extend(grey)
+        stack = list(grey)
+        images.extend(stack)
         if neighbours.slices > 1:
-            around.extend(_around(list(grey), neighbours, ct.geometry.spacing_mm[0], case.id.startswith(NO_STACKS)))
+            around.extend(_around(stack, neighbours, ct.geometry.spacing_mm[0], case.id.startswith(NO_STACKS)))
         labels.extend(plan.labels_to_net(truth.labels))
-        owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(grey))
+        owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(stack))
         if progress:
             progress(done + 1, len(cases))
     patients, ids, union = zip(*owner, strict=True)
