@@ -45,6 +45,20 @@ def replace_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Find out before hours of work, not after. Makes the folder; raises OutputError when it cannot be written to."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"'{folder.name}' is a file, not a folder; choose another place for the output")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to '{folder.name}': {error.strerror}; choose a folder you can write to"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     with replace_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepar.errors import BadInput, SomeCasesFailed
+from hepar.errors import BadInput, OutputError, SomeCasesFailed
 from hepar.geometry import Geometry
 from hepar.io import write
 from hepar.predictions import open_truth
@@ -268,3 +268,10 @@ def test_official_corrected_and_difference_stand_side_by_side_with_a_reason_per_
     assert "official says TP −1" in bad["reason"]
     assert (good["difference"], good["reason"]) == (0, "")
     assert rows[None, "lesion_recall"]["official"] == 0.25
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_scored(folders):
+    (folders / "file").write_text("", encoding="utf-8")
+    for outputs in (Outputs(out=folders / "file"), Outputs(json=folders / "file" / "scores.json")):
+        with pytest.raises(OutputError, match="'file' is a file, not a folder"):
+            score(folders, "near", outputs=outputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,8 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hepar.errors import BadInput, HeparError, OutputError, SomeCasesFailed
-from hepar.files import replace_whole, write_json
+from hepar.errors import BadInput, HeparError, SomeCasesFailed
+from hepar.files import replace_whole, require_writable, write_json
 from hepar.inference import Model, SlabSegmenter, load_segmenter
 from hepar.io import Scan, find_scans, write
 from hepar.metrics import EMPTY_RULE, evaluate
@@ -82,7 +81,7 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
     _require_inputs_untouched(source, scans, job)
     segmenter = load_segmenter(job.model, job.device)
-    _require_writable(job)
+    require_writable(job.out.parent if job.single_file else job.out)
     _sweep(job.out.parent if job.single_file else job.out)
     outcomes = []
     for number, scan in enumerate(scans):
@@ -149,19 +148,6 @@ def _sweep(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 3600:
                 left.unlink()
-
-
-def _require_writable(job: Job) -> None:
-    """Find out before hours of work, not after."""
-    folder = job.out.parent if job.single_file else job.out
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"'{folder.name}' is a file, not a folder; choose another place for the output")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write {job.out.name}: {error.strerror}; choose a folder you can write to") from error
 
 
 def _listed(steps: Sequence[object]) -> str:

@@ -90,6 +90,8 @@ def _show_protocol(board: Mapping[str, Any], protocol: Mapping[str, Any]) -> Non
     table = _table(board["methods"])
     for name in names:
         own = [cells[name, method] for method in board["methods"]]
+        if not official and not any(row["count"] for row in own):
+            continue
         unit = own[0]["unit"]
         title = name if official else own[0]["title"]
         shown = title if not unit or title.endswith(unit) else f"{title} ({unit})"

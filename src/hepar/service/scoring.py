@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hepar.errors import BadInput, SomeCasesFailed
+from hepar.files import require_writable
 from hepar.metrics.protocols import chosen
 from hepar.predictions import LabelMapping, Matching
 from hepar.report.scoreboard_files import write_board_json, write_cases_csv, write_differences_csv, write_figures_csv
@@ -26,6 +27,12 @@ class Outputs:
     json: Path | None = None
     csv: Path | None = None
     html: Path | None = None
+
+    @property
+    def folders(self) -> list[Path]:
+        """Every folder that will be written to."""
+        files = [path.absolute().parent for path in (self.json, self.csv, self.html) if path]
+        return [*files, self.out] if self.out else files
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ def score_predictions(
     truth_mapping = LabelMapping.parse(reading.truth_mapping) if reading.truth_mapping else None
     order = RefereeOrder(Entry("truth", truth, truth_mapping), entries(found, reading), outputs.out, options)
     patients = patients_from(reading.patients)
+    for folder in outputs.folders:
+        require_writable(folder)
     verdict = judge(order, listen)
     board = board_of(verdict, order, patients, _command(truth, found, reading, options))
     write_outputs(board, outputs)
