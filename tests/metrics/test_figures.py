@@ -33,7 +33,10 @@ def test_pooled_ratios_root_mean_squares_and_maxima():
 
 def test_no_case_at_all_gives_the_specs_own_value_or_none():
     assert math.isnan(figure(MEAN, cases(None)).value)
-    assert figure(FigureSpec("x", "X", when_empty=9001.0), []).value == 9001
+    worst = FigureSpec("x", "X", when_empty=9001.0)
+    assert figure(worst, cases(None)).value == 9001
+    assert math.isnan(figure(worst, []).value)
+    assert math.isnan(figure(worst, [ProtocolScores({}, crash="stopped")]).value)
 
 
 def test_missed_cases_are_counted():

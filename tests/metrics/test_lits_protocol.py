@@ -144,3 +144,10 @@ def test_every_counterpart_names_figures_that_exist():
         assert here in official
         assert there in SPECS
         assert reason
+
+
+def test_a_lesion_found_above_one_half_is_found_whatever_fragments_lie_beside_it():
+    truth = "L" + "T" * 100 + "L" + "T" * 40 + "L"
+    found = "L" + "T" * 31 + "L" + "T" * 68 + "TT" + "T" * 30 + "L" * 11
+    with_fragment = scored(truth, found[: len(truth)])
+    assert with_fragment.details["detection"]["0.5"]["true_positives"] == 1

@@ -275,3 +275,18 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_scored(fold
     for outputs in (Outputs(out=folders / "file"), Outputs(json=folders / "file" / "scores.json")):
         with pytest.raises(OutputError, match="'file' is a file, not a folder"):
             score(folders, "near", outputs=outputs)
+
+
+def test_other_predictions_of_one_size_and_time_are_scored_anew(folders):
+    for name, shift in (("one", 1), ("two", 5)):
+        for case in range(4):
+            path = folders / name / f"segmentation-{case}.nii"
+            write(labels(shift), path)
+            os.utime(path, (1, 1))
+    first = judge(
+        RefereeOrder(Entry("truth", folders / "truth"), (Entry("net", folders / "one"),), folders / "o", ALONE)
+    )
+    second = judge(
+        RefereeOrder(Entry("truth", folders / "truth"), (Entry("net", folders / "two"),), folders / "o", ALONE)
+    )
+    assert all(a.scores != b.scores for a, b in zip(first.cases, second.cases, strict=True))

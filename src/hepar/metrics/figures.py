@@ -83,11 +83,13 @@ class Figure:
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     missed: int
+    scored: int
 
     @property
     def value(self) -> float:
+        """`when_empty` stands only where cases were scored: over none, or crashes alone, there is no figure."""
         found = over(self.numerators, self.denominators, self.spec.finish)
-        return self.spec.when_empty if math.isnan(found) else found
+        return self.spec.when_empty if math.isnan(found) and self.scored else found
 
     @property
     def count(self) -> int:
@@ -109,7 +111,8 @@ class Figure:
 def figure(spec: FigureSpec, cases: Sequence[ProtocolScores]) -> Figure:
     """One figure over scored cases."""
     terms = np.array([case.terms.get(spec.name, NOTHING) for case in cases], dtype=np.float64).reshape(-1, 2)
-    return Figure(spec, terms[:, 0], terms[:, 1], sum(spec.name in case.missed for case in cases))
+    missed = sum(spec.name in case.missed for case in cases)
+    return Figure(spec, terms[:, 0], terms[:, 1], missed, sum(case.crash is None for case in cases))
 
 
 def over(

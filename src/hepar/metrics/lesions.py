@@ -122,8 +122,11 @@ def find_lesions(labels: LabelMap) -> Lesions:
     return Lesions(stored, box, _measured(numbers, turn.geometry), labels.geometry)
 
 
-def match_lesions(truth: Lesions, found: Lesions) -> tuple[Match, ...]:
-    """One-to-one pairs with the largest total IoU, in order of the true lesion; only pairs that share a voxel.
+def match_lesions(truth: Lesions, found: Lesions, min_iou: float = 0.0) -> tuple[Match, ...]:
+    """One-to-one pairs with the largest total IoU, in order of the true lesion; only pairs with IoU above `min_iou`.
+
+    Match anew for each threshold: of pairs chosen for their total, one that
+    alone is above a threshold may have been given up for two that are not.
 
     Raises GeometryMismatch when the two lie on different grids.
     """
@@ -134,6 +137,8 @@ def match_lesions(truth: Lesions, found: Lesions) -> tuple[Match, ...]:
     true_numbers, found_numbers, shared = _overlaps(truth, found)
     sizes = [np.array([0, *(lesion.voxels for lesion in side)]) for side in (truth, found)]
     iou = shared / (sizes[0][true_numbers] + sizes[1][found_numbers] - shared)
+    near = iou > min_iou
+    true_numbers, found_numbers, shared, iou = (values[near] for values in (true_numbers, found_numbers, shared, iou))
     chosen = [
         k for group in _groups(true_numbers, found_numbers) for k in _best(true_numbers, found_numbers, iou, group)
     ]

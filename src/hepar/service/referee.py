@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -224,7 +225,7 @@ def _results(tasks: Sequence[Task], places: Sequence[int]) -> Iterator[tuple[int
 def _in_workers(waiting: dict[int, Task], workers: int) -> Iterator[tuple[int, Any]]:
     """Takes finished tasks out of `waiting`; what is left there when a process dies is the caller's."""
     # Forking a process that draws progress with threads can hang; a fresh one cannot.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_deaf_to_interrupts) as pool:
         running: dict[Future[Any], int] = {}
         queue = iter(list(waiting.items()))
         try:
@@ -240,8 +241,18 @@ def _in_workers(waiting: dict[int, Task], workers: int) -> Iterator[tuple[int, A
                     yield place, result
         except BrokenProcessPool:
             return
+        except (KeyboardInterrupt, GeneratorExit):
+            # Nobody waits for the cases in work: they are scored anew. The executor has no public way to end them.
+            for process in list(getattr(pool, "_processes", {}).values()):
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _deaf_to_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; it is this one's parent that decides what ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def attempt(task: Task) -> dict[str, Any] | HeparError:

@@ -151,7 +151,7 @@ def patients_from(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
         return {row["case"]: row["patient"] for row in rows}
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:

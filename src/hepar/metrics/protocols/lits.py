@@ -41,13 +41,15 @@ NAME = "lits"
 DEFINITION = (
     "LiTS corrected. Liver = labels 1 and 2, tumour = label 2, 3D on the scan's own voxels, distances in mm from the "
     "affine. Surface = voxels with one of 6 neighbours outside. Lesions = 6-connected components, matched one to one "
-    "by maximum total IoU; counts are pooled over cases. Size = longest axial diameter. RVD = (found - truth) / truth. "
+    "by maximum total IoU, for each threshold anew; counts are pooled over cases. Size = longest axial diameter, of a "
+    "true lesion its own, of a false one that found. RVD = (found - truth) / truth. "
     "Burden = tumour / liver with tumour; its errors are absolute."
 )
 EMPTY_RULE = (
     "Both empty: Dice, IoU, VOE and distances are not defined (left out and counted). Truth empty but something "
     "found: Dice 0, distances left out. Truth present but nothing found (missed, counted): Dice 0, every distance "
-    "is the diagonal of the scan's field of view, so that no miss can improve a mean. No liver found: burden error 1. "
+    "is the diagonal of the scan's field of view, so that no miss can improve a mean per case. No liver found: "
+    "burden error 1. "
     "Tumour-free cases also report false-alarm lesions and volume."
 )
 TOLERANCES_MM = (1, 2, 3)
@@ -114,7 +116,7 @@ def score(pair: LabelPair) -> ProtocolScores:
         return ProtocolScores(terms, tuple(missed), details={"labels": pair.labels})
     own, also = _structure_terms(pair, "tumour")
     truth, found = find_lesions(pair.truth), find_lesions(pair.found)
-    matches = match_lesions(truth, found)
+    matches = {overlap: match_lesions(truth, found, overlap) for overlap in OVERLAPS.values()}
     details = _lesion_details(truth, found, matches)
     burden, burden_missed = _burden_terms(pair, details)
     terms |= own | _lesion_terms(truth, found, matches) | _false_alarm_terms(pair, truth, found) | burden
@@ -153,11 +155,14 @@ def _missed_distances(pair: LabelPair) -> dict[str, float]:
     return far | {f"surface_dice_{t}mm": 0.0 for t in TOLERANCES_MM}
 
 
-def _lesion_terms(truth: Lesions, found: Lesions, matches: tuple[Match, ...]) -> dict[str, Term]:
+Matches = dict[float, tuple[Match, ...]]
+
+
+def _lesion_terms(truth: Lesions, found: Lesions, matches: Matches) -> dict[str, Term]:
     terms: dict[str, Term] = {}
     for ending, overlap in OVERLAPS.items():
-        terms |= _detection_terms(detection(truth, found, matches, overlap), ending)
-        for size, own in detection_by_size(truth, found, matches, overlap).items():
+        terms |= _detection_terms(detection(truth, found, matches[overlap], overlap), ending)
+        for size, own in detection_by_size(truth, found, matches[overlap], overlap).items():
             terms |= _detection_terms(own, f"{ending}_{_plain(size)}")
     return terms
 
@@ -196,9 +201,9 @@ def _defined(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _lesion_details(truth: Lesions, found: Lesions, matches: tuple[Match, ...]) -> dict[str, Any]:
-    best = {match.truth: match for match in matches}
-    hits = {match.found for match in matches}
+def _lesion_details(truth: Lesions, found: Lesions, matches: Matches) -> dict[str, Any]:
+    best = {match.truth: match for match in matches[0.0]}
+    hits = {match.found for match in matches[0.0]}
     return {
         "lesions": [
             {
@@ -219,5 +224,7 @@ def _lesion_details(truth: Lesions, found: Lesions, matches: tuple[Match, ...]) 
             }
             for lesion in found.lesions
         ],
-        "detection": {str(overlap): vars(detection(truth, found, matches, overlap)) for overlap in OVERLAPS.values()},
+        "detection": {
+            str(overlap): vars(detection(truth, found, matches[overlap], overlap)) for overlap in OVERLAPS.values()
+        },
     }

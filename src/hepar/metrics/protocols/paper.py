@@ -32,7 +32,8 @@ DEFINITION = (
 EMPTY_RULE = (
     "Slices and cases whose truth lacks the structure do not count. Where the truth has it and the prediction does "
     "not, Dice is 0 and every true surface point counts with the diagonal of the slice (2D) or scan (3D): missed, "
-    "so that no miss can improve a mean. Pooled Dice counts every voxel of every case, false alarms included."
+    "so that no miss can improve a mean per slice or case. Pooled Dice counts every voxel of every case, false alarms "
+    "included."
 )
 NAMES: dict[Structure, str] = {"liver": "liver_union", "liver_exclusive": "liver_exclusive", "tumour": "tumour"}
 TITLES = {"liver_union": "Liver with tumours", "liver_exclusive": "Liver, label 1 only", "tumour": "Tumour"}
