@@ -89,7 +89,7 @@ def test_an_update_of_deep_levels_differs_from_one_of_the_finest_alone(bright_di
         network = replace(NETWORK, slices=1).build()
         recipe = replace(RECIPE, deep_supervision=share, precision="fp32", ema=0.0)
         state = TrainingState(network, make_optimizer(network, recipe), {}, [])
-        images, labels, union = gather(bright_discs, np.arange(8), None, np.random.default_rng(0))
+        images, labels, union = gather(bright_discs, np.arange(8), Recipe(), np.random.default_rng(0))
         update_once(state, images, labels, union, recipe)
         weights.append(network.decoder.deep[0].weight.detach())
     assert not weights[0].any()

@@ -45,7 +45,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tiny_network, bright
         network = tiny_network().eval()
         recipe = replace(QUICK, batch=12, micro_batch=micro)
         state = TrainingState(network, make_optimizer(network, recipe), {}, [])
-        images, labels, union = gather(bright_discs, np.arange(12), None, np.random.default_rng(0))
+        images, labels, union = gather(bright_discs, np.arange(12), Recipe(), np.random.default_rng(0))
         # Inputs of order 1 keep float32's rounding below the tolerance.
         update_once(state, images / 255, labels, union, recipe)
         results.append(weights(network))
@@ -185,7 +185,7 @@ def test_balanced_sampling_shows_tumour_far_more_often_than_it_occurs(bright_dis
 
 
 def test_patches_keep_image_and_labels_together(bright_discs):
-    images, labels, _ = gather(bright_discs, np.arange(24), 20, np.random.default_rng(0))
+    images, labels, _ = gather(bright_discs, np.arange(24), Recipe(patch=20), np.random.default_rng(0))
     assert images.shape == (24, 1, 20, 20)
     assert images[:, 0][labels == 1].mean() > images[:, 0][labels == 0].mean() + 60
 

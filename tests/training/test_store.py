@@ -11,6 +11,7 @@ from hepar.cases import Case
 from hepar.geometry import Geometry
 from hepar.inference import Neighbours, Pipeline, SlabSegmenter
 from hepar.preprocess import InPlaneGrid, Window
+from hepar.training.recipe import Recipe
 from hepar.training.sampling import gather
 from hepar.training.store import SliceStore, load_slices
 from hepar.volume import LabelMap, Volume
@@ -66,7 +67,7 @@ def test_a_patch_is_cut_from_all_slices_at_one_place(patch):
     grey = np.random.default_rng(0).integers(0, 255, (1, 32, 32)).astype(np.int16).repeat(5, axis=0)
     textured = replace(case, read_ct=lambda: Volume(grey, case.ct.geometry))
     store = load_slices([textured], PREPARE, GRID, neighbours=Neighbours(3, 2.0))
-    images, _, _ = gather(store, np.array([1, 2]), patch, np.random.default_rng(1))
+    images, _, _ = gather(store, np.array([1, 2]), Recipe(patch=patch), np.random.default_rng(1))
     assert images.shape == (2, 3, patch or 32, patch or 32)
     assert np.array_equal(images[:, 0], images[:, 2])
     assert not np.array_equal(images[0, 0], images[1, 0]) or patch is None
@@ -97,3 +98,17 @@ def test_real_stacks_have_neighbours_and_lone_slices_none(shared_data):
     assert store.seen(inner)[0] is store.images[inner - 1]
     other = int(np.flatnonzero(store.cases == lone.id)[1])
     assert all(one is store.images[other] for one in store.seen(other))
+
+
+def test_a_patch_on_a_label_holds_the_tumour():
+    labels = np.zeros((1, 90, 90), dtype=np.uint8)
+    labels[0, 10:80, 10:80] = 1
+    labels[0, 12:15, 70:73] = 2
+    image = np.zeros((90, 90), dtype=np.uint8)
+    store = SliceStore([image], [labels[0]], np.array(["p"]), np.array(["c"]), np.array([False]))
+    shares = []
+    for on_label in (0.0, 1.0):
+        recipe = Recipe(patch=32, patch_on_label=on_label)
+        _, patches, _ = gather(store, np.zeros(200, dtype=np.int64), recipe, np.random.default_rng(3))
+        shares.append(float((patches == 2).flatten(1).any(dim=1).float().mean()))
+    assert shares[0] < 0.3 < 0.5 < shares[1]

@@ -26,7 +26,7 @@ PHANTOM_SEED = 7
 class TrainingOrder:
     """One training as a user asks for it.
 
-    `settings` are "name=value": any field of the recipe, `window=LOW,HIGH` in HU, `matrix=N` pixels.
+    `settings` are "name=value": any field of the recipe, `window=LOW,HIGH` in HU, `matrix=N` pixels, `pixel_mm=SIZE`.
     """
 
     method: str
@@ -100,11 +100,13 @@ def _changed(method: DeepMethod, text: str) -> DeepMethod:
             return replace(method, prepare=steps)
         if name == "matrix":
             return replace(method, grid=InPlaneGrid(matrix=int(value)))
+        if name == "pixel_mm":
+            return replace(method, grid=InPlaneGrid(pixel_mm=float(value)))
         if name in kinds:
             return replace(method, recipe=replace(method.recipe, **{name: _value(value, kinds[name])}))
     except (TypeError, ValueError) as error:
         raise BadInput(f"setting {text} cannot be used ({error}); see `hepar train --help`") from error
-    raise BadInput(f"no setting is called {name}; there are window, matrix, {', '.join(kinds)}")
+    raise BadInput(f"no setting is called {name}; there are window, matrix, pixel_mm, {', '.join(kinds)}")
 
 
 def _value(text: str, kind: Any) -> Any:

@@ -144,7 +144,7 @@ def _one_epoch(
         torch.manual_seed(int(rng.integers(2**31)))
         for step in range(steps):
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            images, labels, union = gather(store, chosen, recipe.patch, rng)
+            images, labels, union = gather(store, chosen, recipe, rng)
             if recipe.augmentation:
                 images, labels = augment(images, labels, recipe.augmentation, _generator(epoch_seed, step))
             lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)

@@ -107,6 +107,8 @@ class Recipe:
     samples_per_epoch: int | None = None
     augmentation: Augmentation | None = None
     patch: int | None = None
+    # Share of patches laid around a labelled pixel, of a tumour where there is one; the others lie anywhere.
+    patch_on_label: float = 0.0
     ema: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 2018

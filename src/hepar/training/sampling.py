@@ -13,6 +13,8 @@ from hepar.volume import LIVER, TUMOUR
 
 # Shares of a balanced epoch: slices with tumour, slices with liver, any slice of the patient.
 TUMOUR_SHARE, LIVER_SHARE = 0.4, 0.4
+# Share of the patches around a labelled pixel that lie around the highest label there.
+TUMOUR_CENTRES = 0.5
 
 
 def epoch_order(store: SliceStore, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -53,28 +55,46 @@ def _by_patient(store: SliceStore, keep: NDArray[np.bool_]) -> tuple[list[NDArra
 
 
 def gather(
-    store: SliceStore, chosen: NDArray[np.int64], patch: int | None, rng: np.random.Generator
+    store: SliceStore, chosen: NDArray[np.int64], recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images float32 (batch, slices, y, x) in 0..255, labels int64 (batch, y, x), union bool (batch,).
 
-    With `patch`, each slice is cropped or zero-padded to patch x patch at a
-    random offset; without, all slices must have one size.
+    With a patch size, each slice is cropped or zero-padded to patch x patch at
+    a random offset, some of them around a labelled pixel; without, all slices
+    must have one size.
     """
-    size = (patch, patch) if patch else store.images[chosen[0]].shape
+    size = (recipe.patch, recipe.patch) if recipe.patch else store.images[chosen[0]].shape
     images = np.zeros((len(chosen), len(store.seen(int(chosen[0]))), *size), dtype=np.float32)
     labels = np.zeros((len(chosen), *size), dtype=np.int64)
     for row, i in enumerate(chosen):
-        put, take = zip(*[_overlap(n, m, rng) for n, m in zip(size, store.images[i].shape, strict=True)], strict=True)
+        truth = store.labels[i]
+        wanted = recipe.patch_on_label > 0 and rng.random() < recipe.patch_on_label
+        middle = _labelled_pixel(truth, rng) if wanted else None
+        put, take = zip(*[_overlap(size[k], truth.shape[k], middle and middle[k], rng) for k in (0, 1)], strict=True)
         for channel, seen in enumerate(store.seen(i)):
             images[row, channel][put] = seen[take]
-        labels[row][put] = store.labels[i][take]
+        labels[row][put] = truth[take]
     return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(store.union[chosen])
 
 
-def _overlap(canvas: int, image: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Where an image's axis lands on the canvas, and which part of it."""
-    if image >= canvas:
-        start = int(rng.integers(0, image - canvas + 1))
-        return slice(0, canvas), slice(start, start + canvas)
-    start = int(rng.integers(0, canvas - image + 1))
-    return slice(start, start + image), slice(0, image)
+def _labelled_pixel(labels: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int] | None:
+    """(y, x) of a random pixel of the highest label; half the time of any label, so that all of the liver is seen."""
+    least = int(labels.max()) if rng.random() < TUMOUR_CENTRES else LIVER
+    found = np.flatnonzero(labels >= max(LIVER, least))
+    if not len(found):
+        return None
+    y, x = np.unravel_index(int(rng.choice(found)), labels.shape)
+    return int(y), int(x)
+
+
+def _overlap(canvas: int, image: int, middle: int | None, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Where an image's axis lands on the canvas, and which part of it; around `middle` where the image allows."""
+    if image < canvas:
+        start = int(rng.integers(0, canvas - image + 1))
+        return slice(start, start + image), slice(0, image)
+    start = int(rng.integers(0, image - canvas + 1))
+    if middle is not None:
+        # A quarter of the canvas to either side: a network must not learn that livers lie in the middle.
+        start = middle - canvas // 2 + int(rng.integers(-canvas // 4, canvas // 4 + 1))
+        start = min(max(start, 0), image - canvas)
+    return slice(0, canvas), slice(start, start + canvas)
