@@ -28,7 +28,10 @@ class Case:
     `read_ct` and `read_truth` read when called, so a list of cases costs
     nothing. `labels`: "full" (0/1/2) or "liver_union" (1 means liver or
     tumour, never tumour-free liver). `evidence` says what a result on the case
-    may claim: "real", "phantom" or "synthetic".
+    may claim: "real", "phantom" or "synthetic". `heights_mm` are the places of
+    the slices, ascending in the axial view, where the geometry's even spacing
+    is not the whole truth: thinned stacks with gaps, or slices from anywhere in
+    their scan, which have no neighbours (all NaN).
     """
 
     id: str
@@ -37,6 +40,7 @@ class Case:
     read_truth: Callable[[], LabelMap] | None = None
     labels: LabelStatus = "full"
     evidence: Literal["real", "phantom", "synthetic"] = "real"
+    heights_mm: tuple[float, ...] | None = None
 
     @property
     def ct(self) -> Volume:

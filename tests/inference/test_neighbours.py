@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from hepar.errors import BadInput, BadModel
 from hepar.geometry import Geometry
@@ -46,18 +48,38 @@ def noise_scan(count: int, z_mm: float) -> Volume:
     ],
 )
 def test_neighbours_are_the_slices_nearest_to_the_step(spacing_mm, expected):
-    assert Neighbours(5, 2.5).offsets(spacing_mm).tolist() == expected
+    assert (Neighbours(5, 2.5).of(99, spacing_mm)[50] - 50).tolist() == expected
 
 
 def test_a_header_s_rounding_decides_nothing():
     for spacing in (1.0, 1.0 - 1e-7, 1.0 + 1e-7):
-        assert Neighbours(3, 2.5).offsets(spacing).tolist() == [-3, 0, 3]
+        assert (Neighbours(3, 2.5).of(99, spacing)[50] - 50).tolist() == [-3, 0, 3]
 
 
 def test_past_the_ends_the_last_slice_is_repeated():
     assert Neighbours(3, 2.0).of(4, 1.0).tolist() == [[0, 0, 2], [0, 1, 3], [0, 2, 3], [1, 3, 3]]
     assert Neighbours(7, 2.0).of(1, 1.0).tolist() == [[0] * 7]
     assert Neighbours().of(2, 1.0).tolist() == [[0], [1]]
+
+
+def test_a_gap_in_a_thinned_stack_has_no_neighbours_across_it():
+    heights = np.array([0.0, 2, 4, 20, 22, 24, 26])
+    assert Neighbours(3, 2.5).at(heights).tolist() == [
+        [0, 0, 1], [0, 1, 2], [1, 2, 2], [3, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 6]
+    ]  # fmt: skip
+    assert Neighbours(3, 2.5).at(np.full(2, np.nan)).tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+@given(st.integers(1, 30), st.floats(0.3, 12), st.sampled_from([1, 3, 5, 7]), st.floats(0.5, 8))
+def test_even_slices_have_the_neighbours_a_ruler_gives(count, spacing, slices, step):
+    reach = slices // 2
+    steps = [max(k, int(np.floor(k * step / spacing + 0.5 + 1e-6))) for k in range(1, reach + 1)]
+    ruled = np.clip(np.arange(count)[:, None] + np.array([-k for k in reversed(steps)] + [0] + steps), 0, count - 1)
+    found = Neighbours(slices, step).of(count, spacing)
+    # Half-way between two slices rounding may take either.
+    between = [abs(k * step / spacing % 1 - 0.5) < 1e-3 for k in range(1, reach + 1)]
+    assume(not any(between))
+    assert found.tolist() == ruled.tolist()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from hepar.errors import BadInput
 from hepar.training.losses import HALF_FALSE_PX, cross_entropy, deep_loss, dice_cross_entropy, loss_of, soft_dice
 from hepar.training.recipe import Recipe
+from hepar.volume import TUMOUR
 
 FULL, UNION = torch.tensor([False]), torch.tensor([True])
 
@@ -31,6 +32,13 @@ def test_a_union_pixel_costs_minus_log_of_p1_plus_p2():
     found = cross_entropy(pixel(0.3, -1.0, 2.0), label(1), UNION).item()
     assert found == pytest.approx(-math.log(p[1] + p[2]), rel=1e-6)
     assert found != pytest.approx(cross_entropy(pixel(0.3, -1.0, 2.0), label(1), FULL).item(), rel=1e-3)
+
+
+def test_a_painted_tumour_of_a_union_slice_is_a_tumour():
+    logits, labels, _ = random_batch()
+    labels[:] = TUMOUR
+    union = torch.tensor([True, True])
+    assert cross_entropy(logits, labels, union).item() == cross_entropy(logits, labels, ~union).item()
 
 
 def test_background_of_a_union_slice_costs_as_usual():

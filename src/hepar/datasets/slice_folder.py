@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,12 +30,12 @@ from hepar.volume import TUMOUR, LabelMap, Volume
 
 @dataclass(frozen=True)
 class SliceRow:
-    """One slice: names of its pictures, whose it is, where in the scan."""
+    """One slice: names of its pictures, whose it is, where in the scan (None: unknown)."""
 
     image: Path
     label: Path
     patient: str
-    index: int
+    index: int | None
     status: LabelStatus
 
 
@@ -68,7 +69,7 @@ def read_manifest(root: Path, suffix: str = "") -> list[SliceRow]:
     with (root / "manifest.csv").open(newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file)):
             try:
-                rows.append(_row(root, row, number, suffix))
+                rows.append(_row(root, row, suffix))
             except (KeyError, ValueError) as error:
                 raise BadInput(
                     f"line {number + 2} of manifest.csv of {root.name} lacks or garbles {error}; expected file, "
@@ -79,13 +80,13 @@ def read_manifest(root: Path, suffix: str = "") -> list[SliceRow]:
     return rows
 
 
-def _row(root: Path, row: dict[str, str], number: int, suffix: str) -> SliceRow:
+def _row(root: Path, row: dict[str, str], suffix: str) -> SliceRow:
     name = row["file"] + suffix
     status = row.get("label_status") or "full"
     # Anything unknown must not pass for full: union labels would then teach tumour as liver.
     if status not in get_args(LabelStatus):
         raise ValueError(f"label_status {status!r}")
-    index = int(row.get("slice") or number)
+    index = int(row["slice"]) if row.get("slice") else None
     label = root / "labels" / (Path(name).stem + ".png")
     return SliceRow(root / "images" / name, label, row["patient"], index, cast(LabelStatus, status))
 
@@ -98,7 +99,8 @@ def cases_of_rows(
     Case ids begin with `name`: a patient may appear in several data sets.
     """
     groups: dict[tuple[str, LabelStatus], list[SliceRow]] = {}
-    for row in sorted(rows, key=lambda r: (r.patient, r.index)):
+    # Stable: slices whose place is unknown keep the manifest's order.
+    for row in sorted(rows, key=lambda r: (r.patient, r.index or 0)):
         groups.setdefault((row.patient, row.status), []).append(row)
     found = []
     for (patient, status), mine in groups.items():
@@ -110,9 +112,19 @@ def cases_of_rows(
                 read_ct=partial(_stack_ct, mine, scale, spacing),
                 read_truth=partial(_stack_truth, mine, spacing),
                 labels=status,
+                heights_mm=_heights([row.index for row in mine], spacing[0]),
             )
         )
     return found
+
+
+def _heights(places: list[int | None], stack_mm: float) -> tuple[float, ...]:
+    """Where slices lie, the usual gap between their indices being the stack's spacing; NaN where any is unknown."""
+    known = np.array([math.nan if place is None else place for place in places])
+    if len(known) < 2 or np.isnan(known).any():
+        return (math.nan,) * len(places)
+    usual = float(np.median(np.diff(known))) or 1.0
+    return tuple(((known - known[0]) * (stack_mm / usual)).tolist())
 
 
 def _stack_ct(rows: Sequence[SliceRow], scale: GreyScale, spacing: tuple[float, float]) -> Volume:

@@ -2,6 +2,7 @@
 
 Where a case is labelled "liver_union", label 1 means "liver or tumour" and the
 loss of such a pixel is -log(p1 + p2); nothing is said about which of the two.
+Label 2 is a tumour there as anywhere (one that was painted in).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, union: Tensor, focal: float = 
     """Mean over all pixels of the (marginal) negative log-likelihood.
 
     `labels` int64 (batch, y, x); `union` bool (batch,), true where label 1
-    means liver or tumour. `focal` weighs a pixel with (1 - p)^focal, p the
+    means liver or tumour (label 2 still means tumour). `focal` weighs a pixel with (1 - p)^focal, p the
     probability of what its label allows; of the result the `top_k` share of
     hardest pixels in the batch counts.
     """
@@ -33,7 +34,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, union: Tensor, focal: float = 
     cost = F.nll_loss(log_p, labels, reduction="none")
     if bool(union.any()):
         either = -torch.logsumexp(log_p[:, LIVER:], dim=1)
-        partial_label = union[:, None, None] & (labels >= LIVER)
+        partial_label = union[:, None, None] & (labels == LIVER)
         cost = torch.where(partial_label, either, cost)
     if focal:
         # Never exactly 0: a power below 1 has no gradient there.

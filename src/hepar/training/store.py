@@ -17,9 +17,6 @@ from hepar.volume import LIVER, TUMOUR
 
 Progress = Callable[[int, int], None]
 Slice = NDArray[np.uint8]
-# Slices of these sets come from anywhere in their scans: what lies next in the folder is no neighbour.
-# (Ids begin with the name of the set, see `datasets.slice_folder`.)
-NO_STACKS = ("slices256-", "slices512-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +107,11 @@ def load_slices(
         stack = list(grey)
         images.extend(stack)
         if neighbours.slices > 1:
-            around.extend(_around(stack, neighbours, ct.geometry.spacing_mm[0], case.id.startswith(NO_STACKS)))
+            heights = case.heights_mm or np.arange(len(stack)) * ct.geometry.spacing_mm[0]
+            around.extend(tuple(stack[i] for i in row) for row in neighbours.at(np.asarray(heights)))
         labels.extend(plan.labels_to_net(truth.labels))
         owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(stack))
         if progress:
             progress(done + 1, len(cases))
     patients, ids, union = zip(*owner, strict=True)
     return SliceStore(images, labels, np.array(patients), np.array(ids), np.array(union, dtype=bool), around)
-
-
-def _around(stack: list[Slice], neighbours: Neighbours, z_mm: float, alone: bool) -> list[tuple[Slice, ...]]:
-    if alone:
-        return [(one,) * neighbours.slices for one in stack]
-    return [tuple(stack[i] for i in row) for row in neighbours.of(len(stack), z_mm)]
