@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hepar.inference.decision import Decision, Finding, Lesion
 from hepar.inference.model import Model, ModelCard, load_segmenter, open_model, save_model, shipped_model
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, Predictor, SlabSegmenter
 from hepar.volume import LabelMap, Volume
 
 __all__ = [
+    "Decision",
+    "Finding",
+    "Lesion",
     "Model",
     "ModelCard",
     "Neighbours",

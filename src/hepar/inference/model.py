@@ -18,6 +18,7 @@ from typing import Any, Literal
 from hepar import postprocess
 from hepar.errors import BadInput, BadModel
 from hepar.files import write_json, write_text
+from hepar.inference.decision import ARGMAX, decision_from_json
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
 from hepar.preprocess.intensity import steps_from_json, steps_to_json
@@ -57,7 +58,7 @@ class Model:
         """Name and hash over weights and the steps around them: what a result records as its origin."""
         around = [steps_to_json(self.pipeline.prepare), asdict(self.pipeline.grid)]
         around += [postprocess.steps_to_json(self.pipeline.clean), self.sha256]
-        around += list(_seen(self.pipeline.neighbours).values())
+        around += list(_beyond_defaults(self.pipeline).values())
         hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
         return f"{self.card.name}@{hashed[:12]}"
 
@@ -73,7 +74,7 @@ def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path,
         "prepare": steps_to_json(pipeline.prepare),
         "grid": asdict(pipeline.grid),
         "clean": postprocess.steps_to_json(pipeline.clean),
-        **_seen(pipeline.neighbours),
+        **_beyond_defaults(pipeline),
         "card": asdict(card),
     }
     terms = folder / "WEIGHTS_LICENSE.txt"
@@ -103,6 +104,7 @@ def open_model(folder: Path | str | None = None) -> Model:
             InPlaneGrid(**facts["grid"]),
             postprocess.steps_from_json(facts["clean"]),
             Neighbours(**facts.get("neighbours", {})),
+            decision_from_json(facts.get("decision", {})),
         )
         card, kind = ModelCard(**facts["card"]), facts["kind"]
         sha256, network = facts["sha256"], facts["network"]
@@ -117,9 +119,11 @@ def open_model(folder: Path | str | None = None) -> Model:
     return Model(where, card, pipeline, kind, weights, sha256, network)
 
 
-def _seen(neighbours: Neighbours) -> dict[str, Any]:
-    """Nothing for a network of single slices: its settings and id stay those of models made before there were more."""
-    return {"neighbours": asdict(neighbours)} if neighbours.slices > 1 else {}
+def _beyond_defaults(pipeline: Pipeline) -> dict[str, Any]:
+    """Neighbours and decision where they are not the defaults: settings and ids of older models stay what they were."""
+    seen = {"neighbours": asdict(pipeline.neighbours)} if pipeline.neighbours.slices > 1 else {}
+    decided = {"decision": asdict(pipeline.decision)} if pipeline.decision != ARGMAX else {}
+    return seen | decided
 
 
 def load_segmenter(model: Model | Path | str | None = None, device: str = "auto") -> SlabSegmenter:

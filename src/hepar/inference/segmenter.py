@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hepar.inference.decision import ARGMAX, Decision, Finding
 from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step
@@ -27,12 +28,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What stands around a network: steps before, pixels it works on, steps after, slices it sees."""
+    """What stands around a network: steps before, pixels it works on, steps after, slices it sees, how it decides."""
 
     prepare: tuple[Step, ...]
     grid: InPlaneGrid
     clean: tuple[Clean, ...] = ()
     neighbours: Neighbours = SINGLE_SLICES
+    decision: Decision = ARGMAX
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +52,44 @@ class SlabSegmenter:
 
     def segment(self, ct: Volume, progress: Progress | None = None) -> LabelMap:
         """Labels on the exact grid of `ct`; `progress(slices done, slices in all)`."""
-        turn = ct.geometry.axial()
+        if self.pipeline.decision.min_confidence:
+            return self.find(ct, progress).labels
+        labels = np.zeros(ct.axial().geometry.shape, dtype=np.uint8)
+        for start, scores in self.scores(ct, progress):
+            labels[start : start + len(scores)] = self.pipeline.decision.labels(scores)
+        return self._turned_back(self._cleaned(labels, ct), ct)
+
+    def find(self, ct: Volume, progress: Progress | None = None) -> Finding:
+        """Labels and calibrated tumour probability on the exact grid of `ct`: a byte a voxel more than `segment`."""
+        decision = self.pipeline.decision
+        labels = np.zeros(ct.axial().geometry.shape, dtype=np.uint8)
+        probability = np.zeros_like(labels)
+        for start, scores in self.scores(ct, progress):
+            rows = slice(start, start + len(scores))
+            labels[rows], probability[rows] = decision.labels(scores), decision.tumour_probability(scores)
+        found = Finding(self._cleaned(labels, ct), probability).without_doubtful(decision.min_confidence)
+        back = ct.geometry.axial().undo(probability)
+        return Finding(self._turned_back(found.labels, ct), np.ascontiguousarray(back))
+
+    def scores(self, ct: Volume, progress: Progress | None = None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """First slice and the decision's scores (slices, channel, y, x) of every slab of the axial view."""
         axial = ct.axial()
-        count = axial.geometry.shape[0]
-        labels = np.zeros(axial.geometry.shape, dtype=np.uint8)
         plan = self.pipeline.grid.plan(axial.geometry)
         for start, batch in self._batches(axial, plan):
             slices = len(batch)
-            logits = self.predict(self._full(batch))
-            labels[start : start + slices] = plan.to_scan(logits[:slices]).argmax(axis=1)
+            logits = self.predict(self._full(batch))[:slices]
+            yield start, plan.to_scan(self.pipeline.decision.scores(logits))
             if progress:
-                progress(start + slices, count)
-        found = LabelMap(labels, axial.geometry)
+                progress(start + slices, axial.geometry.shape[0])
+
+    def _cleaned(self, labels: NDArray[np.uint8], ct: Volume) -> LabelMap:
+        found = LabelMap(labels, ct.axial().geometry)
         for clean in self.pipeline.clean:
             found = clean(found)
-        return LabelMap(np.ascontiguousarray(turn.undo(found.labels)), ct.geometry)
+        return found
+
+    def _turned_back(self, found: LabelMap, ct: Volume) -> LabelMap:
+        return LabelMap(np.ascontiguousarray(ct.geometry.axial().undo(found.labels)), ct.geometry)
 
     def _batches(self, axial: Volume, plan: InPlanePlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """First slice and network input (slices of the slab, channel, h, w) of every slab; prepares a slice once."""
