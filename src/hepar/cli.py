@@ -203,9 +203,15 @@ def methods() -> None:
 
 @app.command()
 def train(
-    method: Annotated[str, typer.Argument(help="A method or method/variant, see `hepar methods`.")],
-    data: Annotated[list[Path], typer.Argument(help="Data set folders; all their labelled cases are used.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[METHOD] DATA",
+            help="Data set folders, before them a method (see `hepar methods`); without one, data and machine decide.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run folder; an interrupted run in it is continued.")],
+    minutes: Annotated[float | None, typer.Option(help="Time without a method; default 60, on CUDA 240.")] = None,
     leave_out: Annotated[str, typer.Option(help="Patients never to train on, separated by commas.")] = "",
     folds: Annotated[Path | None, typer.Option(help="Fold file; the test patients of --fold never train.")] = None,
     fold: Annotated[int, typer.Option(help="Which fold of --folds, from 0.")] = 0,
@@ -215,14 +221,20 @@ def train(
     setting: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: epochs=10.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a method; the run folder holds settings, seed, versions, history and the model."""
+    """Train on your data, planned for it or with a method; the run folder holds settings, history and the model."""
     from hepar.service.console import say, training_listener
+    from hepar.service.plan_console import show_plan
+    from hepar.study.self_configuration import Wishes, method_and_data, plan_training, train_planned
     from hepar.study.training import TrainingOrder, train_ordered
 
-    order = TrainingOrder(method, tuple(data), out, tuple(leave_out.replace(",", " ").split()), folds, fold, phantoms,
+    method, data = method_and_data(words, minutes)
+    order = TrainingOrder(method, data, out, tuple(leave_out.replace(",", " ").split()), folds, fold, phantoms,
                           encoder_weights, recipe, tuple(setting or ()), device)  # fmt: skip
+    plan = None if method else plan_training(order, Wishes(minutes))
+    if plan:
+        show_plan(plan)
     with training_listener() as listen:
-        train_ordered(order, listen)
+        train_planned(order, plan, listen) if plan else train_ordered(order, listen)
     say(f"the trained model is in {out / 'model'}; use it with `hepar segment -m`, or `hepar export` it")
 
 
