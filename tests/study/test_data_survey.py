@@ -52,14 +52,31 @@ def test_labels_of_another_grid_are_refused(blob):
 
 def test_some_scans_speak_for_all(blob):
     cases = [blob(str(i)) for i in range(9)]
-    seen = survey(cases, most_scans=4)
+    seen = survey(cases, enough=4, seconds=(0, 60))
     assert (seen.cases, seen.patients, len(seen.scans)) == (9, 9, 4)
     assert seen.slices == 54
     assert seen.tumour_share == pytest.approx(cases[0].truth.tumour.sum() / cases[0].truth.liver.sum())
-    assert len(survey(cases, most_scans=4, seconds=0).scans) == 1
+    assert len(survey(cases, enough=4, seconds=(0, 0)).scans) == 1
+    assert len(survey(cases, enough=4).scans) == 9
     assert [seen.median(axis) for axis in range(3)] == [2, 1, 1]
     # Air was never there: soft tissue stands around this liver.
     assert seen.windowed_scans == 4
+
+
+def test_lone_slices_do_not_outvote_a_scan(blob):
+    case = blob("a")
+    fine = Geometry.from_spacing((6, 40, 48), (2, 0.8, 0.8))
+    scan = replace(
+        case, read_ct=lambda: Volume(case.ct.values, fine), read_truth=lambda: LabelMap(case.truth.labels, fine)
+    )
+    grid = Geometry.from_spacing((1, 40, 48), (9, 3, 3))
+    lone = replace(
+        case,
+        read_ct=lambda: Volume(case.ct.values[3:4], grid),
+        read_truth=lambda: LabelMap(case.truth.labels[3:4], grid),
+    )
+    assert survey([lone, lone, scan]).median(1) == pytest.approx(0.8)
+    assert not look_at(lone).stacked
 
 
 @pytest.mark.parametrize(("step_mm", "every"), [(0.0, 1), (2.0, 1), (3.9, 1), (4.0, 2), (4.0 - 1e-6, 2), (7, 3)])

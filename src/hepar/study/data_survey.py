@@ -53,8 +53,9 @@ class Survey:
     scans: tuple[ScanFacts, ...]
 
     def median(self, axis: int) -> float:
-        """Of the spacing along z, y or x in mm."""
-        return float(np.median([scan.geometry.spacing_mm[axis] for scan in self.scans]))
+        """Of the spacing along z, y or x in mm, over slices: a lone slice says less than a scan."""
+        spacings = [scan.geometry.spacing_mm[axis] for scan in self.scans]
+        return float(np.median(np.repeat(spacings, [scan.slices for scan in self.scans])))
 
     @property
     def slices(self) -> float:
@@ -86,8 +87,10 @@ class Survey:
         return np.concatenate([scan.liver_hu for scan in self.scans])
 
 
-def survey(cases: Sequence[Case], most_scans: int = 12, seconds: float = 60.0) -> Survey:
-    """Read up to `most_scans` cases, drawn evenly by chance, for about `seconds`; at least one.
+def survey(cases: Sequence[Case], enough: int = 12, seconds: tuple[float, float] = (5.0, 60.0)) -> Survey:
+    """Read cases in an order of chance: `enough` of them, and on until the least of `seconds`, or until the most.
+
+    Small cases, lone slices among them, are thus read by the dozen, whole scans by the handful.
 
     Raises BadInput when there is no case, or no liver on what was read.
     """
@@ -96,9 +99,10 @@ def survey(cases: Sequence[Case], most_scans: int = 12, seconds: float = 60.0) -
     order = np.random.default_rng(SEED).permutation(len(cases))
     scans: list[ScanFacts] = []
     started = time.monotonic()
-    for i in order[:most_scans]:
+    for i in order:
         scans.append(look_at(cases[int(i)]))
-        if time.monotonic() - started > seconds:
+        spent = time.monotonic() - started
+        if spent > seconds[1] or (len(scans) >= enough and spent > seconds[0]):
             break
     if not any(scan.liver_px for scan in scans):
         raise BadInput(f"none of {len(scans)} cases that were looked at shows liver (label 1 or 2); check the labels")

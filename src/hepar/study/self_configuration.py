@@ -105,10 +105,9 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class Wishes:
-    """`minutes` for all of it; how many scans to look at, and seconds to try each network for."""
+    """`minutes` for all of it, and seconds to try each network for."""
 
     minutes: float | None = None
-    most_scans: int = 12
     trial_seconds: float = 3.0
 
 
@@ -151,7 +150,7 @@ def plan_training(order: TrainingOrder, wishes: Wishes = Wishes()) -> TrainingPl
         raise BadInput(f"recipe {order.recipe} belongs to a method; name that too, or leave the recipe away")
     if wishes.minutes is not None and not 0 < wishes.minutes < math.inf:
         raise BadInput(f"found {wishes.minutes:g} minutes; expected a number above 0")
-    seen = survey(training_cases(order), wishes.most_scans)
+    seen = survey(training_cases(order))
     plan = _Planner(order, wishes, this_machine(order.device), seen).plan()
     write_json(path, asdict(plan))
     return plan
