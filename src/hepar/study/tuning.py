@@ -1,0 +1,199 @@
+"""Temperature, tumour threshold and cleaning of a trained model, chosen on the run's own inner validation patients.
+
+The patients of the fold's test side, and all that trained, take no part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepar.cases import Case
+from hepar.errors import BadInput
+from hepar.files import write_json
+from hepar.geometry import Geometry
+from hepar.inference import Decision, Finding, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
+from hepar.metrics.crop import box_of, cropped
+from hepar.postprocess import Clean, DropSmallTumours, FillLiverHoles, KeepLargestLiver
+from hepar.volume import LIVER, LabelMap
+
+Say = Callable[[str], None]
+LEAST_SLICES = 20
+TUMOUR_BIAS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+MIN_ML = (0.0, 0.05, 0.2)
+MIN_CONFIDENCE = (0.0, 0.5, 0.65, 0.8)
+# What a false lesion costs in Dice: ten of them outweigh a fifth of a patient's overlap.
+FALSE_LESION_COST = 0.02
+TEMPERATURES = (0.25, 8.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """One held-back scan, cut to a box around all liver, true or found; `scores` (z, 2, y, x) as in `Decision`."""
+
+    patient: str
+    truth: NDArray[np.uint8]
+    scores: NDArray[np.float16]
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and what it gave: means over patients, counts over scans."""
+
+    tumour_bias: float
+    min_ml: float
+    min_confidence: float
+    tumour_dice: dict[str, float]
+    false_lesions: dict[str, int]
+    missed_lesions: dict[str, int]
+
+    @property
+    def merit(self) -> float:
+        """Mean tumour Dice over tumour patients, less a cost per false lesion and scan."""
+        dice = float(np.mean(list(self.tumour_dice.values()))) if self.tumour_dice else 0.0
+        return dice - FALSE_LESION_COST * float(np.mean(list(self.false_lesions.values())))
+
+
+def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decision:
+    """Choose on the run's inner patients, write `tuning.json`, and put decision and cleaning into its model.
+
+    Raises BadInput when the run held nobody back, or `cases` lack them.
+    """
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    inner = facts.get("inner_validation_patients") or []
+    mine = [case for case in cases if case.patient in inner and case.labels == "full"]
+    if not mine:
+        raise BadInput(
+            f"{run.name} held back {len(inner)} patients and none of them is in the data; train with validation_share "
+            "above 0, and give the data it was trained on"
+        )
+    segmenter = load_segmenter(run / "model")
+    held = [one for case in mine for one in held_scan(segmenter, case)]
+    if not held:
+        raise BadInput(f"no inner patient has a stack of {LEAST_SLICES} slices; single slices cannot tune")
+    temperature = best_temperature(held)
+    found = {
+        bias: [candidates(one, Decision("liver_first", temperature, bias)) for one in held] for bias in TUMOUR_BIAS
+    }
+    trials = [try_setting(found[bias], bias, ml, confidence) for bias, ml, confidence in settings()]
+    best = max(trials, key=lambda trial: trial.merit)
+    say(
+        f"{len(held)} inner scans: temperature {temperature:.2f}, bias {best.tumour_bias}, at least {best.min_ml} mL, "
+        f"confidence {best.min_confidence}; merit {trials[0].merit:.3f} -> {best.merit:.3f}"
+    )
+    decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
+    document = {"inner_patients": sorted({one.patient for one in held}), "decision": asdict(decision),
+                "min_ml": best.min_ml, "merit": f"mean tumour Dice - {FALSE_LESION_COST} x false lesions per scan",
+                "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials]}  # fmt: skip
+    write_json(run / "tuning.json", document)
+    _into_model(run / "model", decision, best.min_ml)
+    return decision
+
+
+def settings() -> list[tuple[float, float, float]]:
+    """(tumour bias, least mL, least confidence) of every trial; the plain one first, so that it wins ties."""
+    tried = list(product(TUMOUR_BIAS, MIN_ML, MIN_CONFIDENCE))
+    return sorted(tried, key=lambda s: (abs(s[0]), s[1], s[2]))
+
+
+def held_scan(segmenter: SlabSegmenter, case: Case) -> Iterator[Held]:
+    """The case with its scores; nothing for single slices."""
+    ct, truth = case.ct.axial(), case.truth.axial()
+    if truth.geometry.shape[0] < LEAST_SLICES:
+        return
+    asked = replace(segmenter, pipeline=replace(segmenter.pipeline, decision=Decision("liver_first")))
+    scores = np.concatenate([found.astype(np.float16) for _, found in asked.scores(ct)])
+    box = box_of((scores[:, 0] > 0) | truth.liver)
+    part = scores[box[0], :, box[1], box[2]]
+    yield Held(case.patient, truth.labels[box].copy(), part.copy(), cropped(truth, box).geometry)
+
+
+def best_temperature(held: Sequence[Held]) -> float:
+    """The one temperature with the least negative log-likelihood over all voxels of the boxes."""
+    from scipy.optimize import minimize_scalar
+
+    samples = [(one.scores[:, :, ::2, ::2].astype(np.float32), one.truth[:, ::2, ::2]) for one in held]
+    found = minimize_scalar(
+        lambda log_t: float(np.mean([_cost(scores, truth, np.exp(log_t)) for scores, truth in samples])),
+        bounds=tuple(np.log(TEMPERATURES)),
+        method="bounded",
+        options={"xatol": 0.02},
+    )
+    return round(float(np.exp(found.x)), 3)
+
+
+def _cost(scores: NDArray[np.float32], truth: NDArray[np.uint8], temperature: float) -> float:
+    inside, tumour = scores[:, 0] / temperature, scores[:, 1] / temperature
+    liver = truth > 0
+    cost = np.logaddexp(0, np.where(liver, -inside, inside))
+    return float(cost.mean() + (liver * np.logaddexp(0, np.where(truth > 1, -tumour, tumour))).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Lesions found in one scan at one tumour bias, before any is dropped: one entry a lesion."""
+
+    patient: str
+    ml: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    voxels: NDArray[np.int64]
+    # (true lesion, found lesion) voxels that they share
+    shared: NDArray[np.int64]
+    true_voxels: int
+
+
+def candidates(one: Held, decision: Decision) -> Candidates:
+    from scipy.ndimage import label
+
+    scores = one.scores.astype(np.float32)
+    found = LabelMap(decision.labels(scores), one.geometry)
+    for clean in cleaning(min_ml=0):
+        found = clean(found)
+    lesions = Finding(found, decision.tumour_probability(scores)).lesions()
+    parts, _ = label(found.tumour)
+    true_parts, true_count = label(one.truth > LIVER)
+    shared = np.zeros((true_count, len(lesions)), dtype=np.int64)
+    both = (parts > 0) & (true_parts > 0)
+    np.add.at(shared, (true_parts[both] - 1, parts[both] - 1), 1)
+    voxels = np.array([lesion.voxels for lesion in lesions], dtype=np.int64)
+    return Candidates(
+        one.patient,
+        voxels * one.geometry.voxel_volume_mm3 / 1000,
+        np.array([lesion.confidence for lesion in lesions], dtype=np.float64),
+        voxels,
+        shared,
+        int((true_parts > 0).sum()),
+    )
+
+
+def try_setting(scans: Sequence[Candidates], tumour_bias: float, min_ml: float, min_confidence: float) -> Trial:
+    """What is left of each scan's candidates under a setting. A patient without tumour has no Dice."""
+    dice: dict[str, float] = {}
+    false, missed = {}, {}
+    for scan in scans:
+        kept = (scan.ml >= min_ml) & (scan.confidence >= min_confidence)
+        shared = scan.shared[:, kept]
+        if scan.true_voxels:
+            dice[scan.patient] = float(2 * shared.sum() / (scan.true_voxels + scan.voxels[kept].sum()))
+        false[scan.patient] = int((shared.sum(axis=0) == 0).sum())
+        missed[scan.patient] = int((shared.sum(axis=1) == 0).sum())
+    return Trial(tumour_bias, min_ml, min_confidence, dice, false, missed)
+
+
+def cleaning(min_ml: float) -> tuple[Clean, ...]:
+    """The steps that go with a least lesion volume."""
+    steps: tuple[Clean, ...] = (KeepLargestLiver(), FillLiverHoles())
+    return (*steps, DropSmallTumours(min_ml)) if min_ml else steps
+
+
+def _into_model(folder: Path, decision: Decision, min_ml: float) -> None:
+    model = open_model(folder)
+    pipeline: Pipeline = replace(model.pipeline, decision=decision, clean=cleaning(min_ml))
+    save_model(folder, model.card, pipeline, model.weights, model.network)
