@@ -21,6 +21,7 @@ from hepar.geometry import Geometry, Reorientation
 from hepar.metrics import evaluate
 from hepar.preprocess import InPlaneGrid
 from hepar.training.deep_method import DeepMethod
+from hepar.training.deep_method3d import Deep3dMethod
 from hepar.volume import LabelMap, Volume
 
 PHANTOM = PhantomSettings(seed=3, shape=(10, 64, 64), spacing_mm=(19, 6, 6), lesions=3, noise_hu=8)
@@ -40,9 +41,9 @@ def case() -> Case:
     return phantom_case(PHANTOM, "phantom")
 
 
-def quick(method: Any, **recipe: object) -> DeepMethod:
+def quick(method: Any, **recipe: object) -> Any:
     """The same method with a tenth of the channels, small pictures and a recipe that learns one phantom by heart."""
-    assert isinstance(method, DeepMethod), "a new kind of method: teach `quick` how to make it small"
+    assert isinstance(method, DeepMethod | Deep3dMethod), "a new kind of method: teach `quick` how to make it small"
     by_heart = replace(
         method.recipe,
         **{
@@ -53,6 +54,10 @@ def quick(method: Any, **recipe: object) -> DeepMethod:
         } | recipe,
     )  # fmt: skip
     network = replace(method.network, width=0.1)  # type: ignore[type-var]
+    if isinstance(method, Deep3dMethod):
+        shallow = replace(network, side=32, slice_mm=10, channels=(40, 80, 120), blocks=(1, 1, 1), deep_heads=1)
+        grid = InPlaneGrid(pixel_mm=6.0, multiple=1)
+        return replace(method, network=shallow, grid=grid, recipe=replace(by_heart, batch=2, samples_per_epoch=6))
     grid = InPlaneGrid(matrix=64)
     return replace(method, network=network, grid=grid, recipe=by_heart, encoder_weights="none")
 
@@ -125,10 +130,11 @@ def test_every_variant_builds_and_says_its_settings_as_json(name):
     method = methods.get(name)
     settings = json.loads(json.dumps(method.to_json(), allow_nan=False))
     assert settings.keys() == {"network", "prepare", "grid", "recipe", "clean", "encoder_weights"}
+    size = (32, 32, 48) if isinstance(method, Deep3dMethod) else (64, 96)
     network = quick(method).network.build(seed=0)
     with torch.inference_mode():
-        logits = network.eval()(torch.zeros(1, 1, 64, 96))
-    assert logits.shape == (1, 3, 64, 96)
+        logits = network.eval()(torch.zeros(1, 1, *size))
+    assert logits.shape == (1, 3, *size)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

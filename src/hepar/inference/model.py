@@ -18,6 +18,7 @@ from typing import Any, Literal
 from hepar import postprocess
 from hepar.errors import BadInput, BadModel
 from hepar.files import write_json, write_text
+from hepar.inference.blocks import BlockSegmenter
 from hepar.inference.decision import ARGMAX, decision_from_json
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
@@ -140,6 +141,9 @@ def load_segmenter(model: Model | Path | str | None = None, device: str = "auto"
 
         network = load_network(opened.network, opened.weights)
         predict = torch_predictor(network, pick_device(device))
+    if "side" in opened.network:  # a network of blocks
+        seen = {name: opened.network[name] for name in ("side", "slice_mm")}
+        return BlockSegmenter(predict, opened.pipeline, opened.id, **seen)
     return SlabSegmenter(predict, opened.pipeline, opened.id)
 
 

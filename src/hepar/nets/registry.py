@@ -11,6 +11,7 @@ from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.encoder_decoder import EncoderDecoder
 from hepar.nets.residual_unet import ResidualUnet
+from hepar.nets.residual_unet3d import ResidualUnet3d
 
 
 class NetworkSettings(Protocol):
@@ -19,7 +20,9 @@ class NetworkSettings(Protocol):
     def build(self, seed: int = 0) -> EncoderDecoder: ...
 
 
-NETWORKS: dict[str, Any] = {kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, ResidualUnet)}
+NETWORKS: dict[str, Any] = {
+    kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, ResidualUnet, ResidualUnet3d)
+}
 
 
 def network_to_json(network: NetworkSettings) -> dict[str, Any]:
