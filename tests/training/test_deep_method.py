@@ -62,7 +62,7 @@ def test_an_export_that_fails_its_check_leaves_the_earlier_model_whole(eager_mod
     monkeypatch.setattr(export_module, "write_onnx", lambda _, path: path.write_bytes(b"new"))
     monkeypatch.setattr(export_module, "compare", lambda *_: (1.0, 0.5))
     with pytest.raises(BadModel, match="no model was written"):
-        export_module.export_run(run, out, card)
+        export_module.export_run([run], out, card)
     assert (out / "model.onnx").read_bytes() == b"earlier"
     assert sorted(p.name for p in out.iterdir()) == ["model.onnx"]
 

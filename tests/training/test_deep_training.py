@@ -14,7 +14,7 @@ from torch import nn
 
 from hepar.cases import Case
 from hepar.datasets.phantom import PhantomSettings, phantom_case
-from hepar.errors import BadInput
+from hepar.errors import BadInput, BadModel
 from hepar.inference import Neighbours, load_segmenter, open_model
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.preprocess import InPlaneGrid, Window
@@ -77,10 +77,55 @@ def test_the_model_knows_its_neighbours_and_the_export_follows_it(run, case, tmp
     assert open_model(run / "model").pipeline.neighbours == Neighbours(3, 12.0)
     card = tmp_path / "card.json"
     card.write_text(json.dumps({k: "x" for k in ("name", "description", "licence", "trained_on", "limits")}))
-    export_run(run, tmp_path / "onnx", card)
+    export_run([run], tmp_path / "onnx", card)
     assert open_model(tmp_path / "onnx").pipeline.neighbours == Neighbours(3, 12.0)
     found, expected = (load_segmenter(folder).segment(case.ct).labels for folder in (tmp_path / "onnx", run / "model"))
     assert (found == expected).mean() > 0.999
+
+
+def card_file(folder: Path) -> Path:
+    card = folder / "card.json"
+    card.write_text(json.dumps({k: "x" for k in ("name", "description", "licence", "trained_on", "limits")}))
+    return card
+
+
+def test_weights_of_half_precision_take_half_the_room_and_label_alike(case, tmp_path):
+    wide = replace(METHOD, network=replace(NETWORK, channels=(16, 24, 32)), recipe=replace(RECIPE, epochs=1))
+    wide.train([case], tmp_path / "run")
+    sizes = {}
+    for precision in ("fp32", "fp16"):
+        export_run([tmp_path / "run"], tmp_path / precision, card_file(tmp_path), precision)
+        sizes[precision] = (tmp_path / precision / "model.onnx").stat().st_size
+    assert sizes["fp16"] < 0.65 * sizes["fp32"]
+    found, expected = (load_segmenter(tmp_path / p).segment(case.ct).labels for p in ("fp16", "fp32"))
+    assert (found == expected).mean() > 0.995
+
+
+def test_several_runs_become_one_model_that_averages_their_logits(run, case, tmp_path):
+    other = replace(METHOD, recipe=replace(RECIPE, epochs=1, seed=5))
+    other.train([case], tmp_path / "other")
+    export_run([run, tmp_path / "other"], tmp_path / "both", card_file(tmp_path))
+    grey = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 64)).astype(np.float32)
+    folders = (run / "model", tmp_path / "other" / "model", tmp_path / "both")
+    one, two, both = (load_segmenter(folder).predict(grey) for folder in folders)
+    assert np.allclose(both, (one + two) / 2, atol=2e-3)
+    assert not np.allclose(one, two, atol=0.1)
+
+
+def test_runs_that_prepare_scans_differently_are_not_averaged(run, case, tmp_path):
+    replace(METHOD, grid=InPlaneGrid(matrix=32), recipe=replace(RECIPE, epochs=1)).train([case], tmp_path / "other")
+    with pytest.raises(BadModel, match="one by one"):
+        export_run([run, tmp_path / "other"], tmp_path / "both", card_file(tmp_path))
+
+
+def test_inner_patients_can_be_named_and_must_be_there(case, tmp_path):
+    named = replace(METHOD, recipe=replace(RECIPE, epochs=1, inner_patients=("held",)))
+    named.train([case, replace(case, id="held", patient="held")], tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["inner_validation_patients"] == ["held"]
+    assert facts["slices"]["training"] == facts["slices"]["inner_validation"] == 10
+    with pytest.raises(BadInput, match="held are not in"):
+        named.train([case], tmp_path / "none")
 
 
 def test_an_update_of_deep_levels_differs_from_one_of_the_finest_alone(bright_discs):

@@ -18,6 +18,7 @@ from hepar.preprocess import InPlaneGrid, Window
 from hepar.training.deep_method import DeepMethod, require_same_training
 from hepar.training.loop import Listener
 from hepar.training.recipe import RECIPES, Augmentation, Recipe
+from hepar.training.synthesis import LesionSynthesis
 
 PHANTOM_SEED = 7
 
@@ -116,8 +117,10 @@ def _value(text: str, kind: Any) -> Any:
     except ValueError:
         value = text
     for one in get_args(kind) if isinstance(kind, UnionType) else (kind,):
-        if one is Augmentation and isinstance(value, dict):
-            return Augmentation(**value)
+        if one in (Augmentation, LesionSynthesis) and isinstance(value, dict):
+            return one(**value)
+        if get_origin(one) is tuple and isinstance(value, (str, list)):
+            return tuple(value if isinstance(value, list) else value.replace(",", " ").split())
         if one is float and type(value) is int:
             return float(value)
         if value in get_args(one) if get_origin(one) is Literal else type(value) is one:

@@ -6,6 +6,7 @@ The patients of the fold's test side, and all that trained, take no part.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -20,6 +21,7 @@ from hepar.files import write_json
 from hepar.geometry import Geometry
 from hepar.inference import Decision, Finding, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
 from hepar.metrics.crop import box_of, cropped
+from hepar.metrics.overlap import dice
 from hepar.postprocess import Clean, DropSmallTumours, FillLiverHoles, KeepLargestLiver
 from hepar.volume import LIVER, LabelMap
 
@@ -57,8 +59,8 @@ class Trial:
     @property
     def merit(self) -> float:
         """Mean tumour Dice over tumour patients, less a cost per false lesion and scan."""
-        dice = float(np.mean(list(self.tumour_dice.values()))) if self.tumour_dice else 0.0
-        return dice - FALSE_LESION_COST * float(np.mean(list(self.false_lesions.values())))
+        mean = float(np.mean(list(self.tumour_dice.values()))) if self.tumour_dice else 0.0
+        return mean - FALSE_LESION_COST * float(np.mean(list(self.false_lesions.values())))
 
 
 def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decision:
@@ -90,6 +92,7 @@ def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decisio
     )
     decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
     document = {"inner_patients": sorted({one.patient for one in held}), "decision": asdict(decision),
+                "liver_dice": {one.patient: one.liver_dice for one in found[0.0]},
                 "min_ml": best.min_ml, "merit": f"mean tumour Dice - {FALSE_LESION_COST} x false lesions per scan",
                 "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials]}  # fmt: skip
     write_json(run / "tuning.json", document)
@@ -147,6 +150,7 @@ class Candidates:
     # (true lesion, found lesion) voxels that they share
     shared: NDArray[np.int64]
     true_voxels: int
+    liver_dice: float = math.nan
 
 
 def candidates(one: Held, decision: Decision) -> Candidates:
@@ -170,21 +174,22 @@ def candidates(one: Held, decision: Decision) -> Candidates:
         voxels,
         shared,
         int((true_parts > 0).sum()),
+        dice(one.truth > 0, found.liver),
     )
 
 
 def try_setting(scans: Sequence[Candidates], tumour_bias: float, min_ml: float, min_confidence: float) -> Trial:
     """What is left of each scan's candidates under a setting. A patient without tumour has no Dice."""
-    dice: dict[str, float] = {}
+    overlap: dict[str, float] = {}
     false, missed = {}, {}
     for scan in scans:
         kept = (scan.ml >= min_ml) & (scan.confidence >= min_confidence)
         shared = scan.shared[:, kept]
         if scan.true_voxels:
-            dice[scan.patient] = float(2 * shared.sum() / (scan.true_voxels + scan.voxels[kept].sum()))
+            overlap[scan.patient] = float(2 * shared.sum() / (scan.true_voxels + scan.voxels[kept].sum()))
         false[scan.patient] = int((shared.sum(axis=0) == 0).sum())
         missed[scan.patient] = int((shared.sum(axis=1) == 0).sum())
-    return Trial(tumour_bias, min_ml, min_confidence, dice, false, missed)
+    return Trial(tumour_bias, min_ml, min_confidence, overlap, false, missed)
 
 
 def cleaning(min_ml: float) -> tuple[Clean, ...]:

@@ -28,7 +28,7 @@ from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.nets.registry import NetworkSettings, network_to_json
 from hepar.nets.weights import Source, WeightsReport, load_encoder_weights
 from hepar.postprocess import Clean
-from hepar.preprocess.intensity import Step, steps_to_json
+from hepar.preprocess.intensity import Step, Window, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
 from hepar.training.loop import Listener, fit, trained_slices
 from hepar.training.recipe import PRACTICAL, Recipe
@@ -36,6 +36,8 @@ from hepar.training.store import SliceStore, load_slices
 
 log = logging.getLogger("hepar")
 LEAST_SLICES = 20
+# What a synthetic lesion's contrasts, in HU, are painted on.
+PAINTABLE = (Window(-40, 160),)
 DATA_LICENCE = "the terms of the training data apply to these weights"
 
 
@@ -61,6 +63,10 @@ class DeepMethod:
         Called again on the same folder it goes on after the last finished
         epoch. Raises BadInput when the folder holds another training.
         """
+        if self.recipe.synthesis and self.prepare != PAINTABLE:
+            raise BadInput(
+                f"lesions are painted on -40..160 HU only, this method prepares {self.prepare}; drop synthesis"
+            )
         started = time.monotonic()
         network = self.network.build(seed=self.recipe.seed)
         source = weights_source(self.encoder_weights)
@@ -75,18 +81,15 @@ class DeepMethod:
         _claim(folder, run)
         network.to(run["device"])
         store = load_slices(cases, self.prepare, self.grid, neighbours=neighbours_of(self.network))
-        # Only patients with many fully labelled real slices can tell how well a training goes.
-        real = {case.patient for case in cases if case.evidence == "real"}
-        judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
-        split = inner_split(judges, self.recipe.validation_share, self.recipe.seed)
-        held_back = store.of_patients(split.test) if split.test else None
-        used = trained_slices(store.part(~np.isin(store.patients, split.test)), self.recipe)
+        inner = self._inner_patients(cases, store)
+        held_back = store.of_patients(inner) if inner else None
+        used = trained_slices(store.part(~np.isin(store.patients, inner)), self.recipe)
         state = fit(network, used, held_back, self.recipe, folder, listen)
         minutes = (time.monotonic() - started) / 60
         write_json(folder / "history.json", state.history)
         done = {
             "finished": True,
-            "inner_validation_patients": list(split.test),
+            "inner_validation_patients": list(inner),
             "slices": _slice_counts(used, held_back),
             "updates": state.update,
             "minutes_training": round(sum(row["seconds"] for row in state.history) / 60, 2),
@@ -95,6 +98,19 @@ class DeepMethod:
         write_json(folder / "run.json", run | done)
         self._save(network.cpu(), cases, folder)
         return self.load(folder)
+
+    def _inner_patients(self, cases: Sequence[Case], store: SliceStore) -> tuple[str, ...]:
+        """Who is held back for inner validation. Raises BadInput when a patient named in the recipe is not there."""
+        if named := self.recipe.inner_patients:
+            if missing := set(named) - set(store.patients.tolist()):
+                raise BadInput(
+                    f"inner patients {', '.join(sorted(missing))} are not in the training data; check the names"
+                )
+            return named
+        # Only patients with many fully labelled real slices can tell how well a training goes.
+        real = {case.patient for case in cases if case.evidence == "real"}
+        judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
+        return inner_split(judges, self.recipe.validation_share, self.recipe.seed).test
 
     def load(self, folder: Path) -> SlabSegmenter:
         """The segmenter that an earlier `train` left in `folder`."""

@@ -16,9 +16,11 @@ from hepar.errors import BadInput, TrainingDiverged
 from hepar.training.augmentation import augment
 from hepar.training.checkpoint import TrainingState, load_state, save_state
 from hepar.training.losses import deep_loss, loss_of
+from hepar.training.painting import painter_for
 from hepar.training.recipe import Recipe
 from hepar.training.sampling import epoch_order, gather
 from hepar.training.store import SliceStore
+from hepar.training.synthesis import LesionPainter
 from hepar.training.validation import validate
 from hepar.volume import LIVER
 
@@ -56,8 +58,9 @@ def fit(
     if path.exists():
         load_state(state, path)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    painter = painter_for(used, recipe)
     while state.epoch < recipe.epochs:
-        _one_epoch(state, used, held_back, recipe, listen)
+        _one_epoch(state, (used, held_back), recipe, painter, listen)
         save_state(state, path)
     _use_average(state)
     return state
@@ -130,8 +133,13 @@ def _generator(epoch_seed: int, step: int) -> torch.Generator:
 
 
 def _one_epoch(
-    state: TrainingState, store: SliceStore, held_back: SliceStore | None, recipe: Recipe, listen: Listener
+    state: TrainingState,
+    stores: tuple[SliceStore, SliceStore | None],
+    recipe: Recipe,
+    painter: LesionPainter | None,
+    listen: Listener,
 ) -> None:
+    store, held_back = stores
     # Every epoch starts from its own generator: nothing random needs to be saved to resume.
     rng = np.random.default_rng([recipe.seed, state.epoch])
     epoch_seed = int(rng.integers(2**31))
@@ -144,7 +152,7 @@ def _one_epoch(
         torch.manual_seed(int(rng.integers(2**31)))
         for step in range(steps):
             chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            images, labels, union = gather(store, chosen, recipe, rng)
+            images, labels, union = gather(store, chosen, recipe, rng, painter)
             if recipe.augmentation:
                 images, labels = augment(images, labels, recipe.augmentation, _generator(epoch_seed, step))
             lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from hepar.errors import BadInput
 from hepar.training.augment_steps import Blur, GrainNoise, Jpeg, Levels, LowResolution, ThickSlices, WindowJitter
+from hepar.training.synthesis import LesionSynthesis
 
 
 @dataclass(frozen=True)
@@ -106,16 +107,21 @@ class Recipe:
     slices: Literal["any_label", "all"] = "any_label"
     samples_per_epoch: int | None = None
     augmentation: Augmentation | None = None
+    # Lesions painted into training slices; the images must be -40..160 HU and nothing else done to them.
+    synthesis: LesionSynthesis | None = None
     patch: int | None = None
     # Share of patches laid around a labelled pixel, of a tumour where there is one; the others lie anywhere.
     patch_on_label: float = 0.0
     ema: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 2018
+    # Patients held back for inner validation: a share, drawn by tumour burden, or these.
     validation_share: float = 0.0
+    inner_patients: tuple[str, ...] = ()
     validate_every: int = 1
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "inner_patients", tuple(self.inner_patients))  # JSON gives lists
         if min(self.batch, self.micro_batch, self.epochs) < 1:
             raise BadInput("batch, micro_batch and epochs must be at least 1")
         if self.focal < 0 or not 0 < self.top_k <= 1 or not 0 <= self.deep_supervision <= 1:
@@ -129,8 +135,12 @@ class Recipe:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Recipe:
         """What `asdict` gave; settings missing there take their defaults. Raises TypeError for unknown ones."""
-        changes = row.get("augmentation")
-        return cls(**row | {"augmentation": Augmentation(**changes) if changes else None})
+        changes, painted = row.get("augmentation"), row.get("synthesis")
+        return cls(
+            **row
+            | {"augmentation": Augmentation(**changes) if changes else None}
+            | {"synthesis": LesionSynthesis(**painted) if painted else None}
+        )
 
     def learning_rate_at(self, update: int, updates: int) -> float:
         """Learning rate of an update, counted from 0, out of `updates` in the whole training."""

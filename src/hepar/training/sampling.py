@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hepar.training.recipe import Recipe
 from hepar.training.store import SliceStore
+from hepar.training.synthesis import LesionPainter
 from hepar.volume import LIVER, TUMOUR
 
 # Shares of a balanced epoch: slices with tumour, slices with liver, any slice of the patient.
@@ -55,13 +56,17 @@ def _by_patient(store: SliceStore, keep: NDArray[np.bool_]) -> tuple[list[NDArra
 
 
 def gather(
-    store: SliceStore, chosen: NDArray[np.int64], recipe: Recipe, rng: np.random.Generator
+    store: SliceStore,
+    chosen: NDArray[np.int64],
+    recipe: Recipe,
+    rng: np.random.Generator,
+    painter: LesionPainter | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images float32 (batch, slices, y, x) in 0..255, labels int64 (batch, y, x), union bool (batch,).
 
     With a patch size, each slice is cropped or zero-padded to patch x patch at
     a random offset, some of them around a labelled pixel; without, all slices
-    must have one size.
+    must have one size. Lesions that the `painter` adds lie in the patch.
     """
     size = (recipe.patch, recipe.patch) if recipe.patch else store.images[chosen[0]].shape
     images = np.zeros((len(chosen), len(store.seen(int(chosen[0]))), *size), dtype=np.float32)
@@ -74,6 +79,9 @@ def gather(
         for channel, seen in enumerate(store.seen(i)):
             images[row, channel][put] = seen[take]
         labels[row][put] = truth[take]
+        if painter:
+            _, pixel_mm, step_mm = store.mm[i]
+            images[row], labels[row] = painter(images[row], labels[row].astype(np.uint8), pixel_mm, step_mm, rng)
     return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(store.union[chosen])
 
 

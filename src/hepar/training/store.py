@@ -27,7 +27,9 @@ class SliceStore:
     between patients. The other arrays have one entry a slice. `around` holds
     for each slice what a 2.5D network sees with it: images of the same stack
     from low to high, itself in the middle (the same arrays, not copies); empty
-    for a network of single slices.
+    for a network of single slices. `mm` (slice, 3) are millimetres between the
+    slices of its stack, of a pixel, and between the channels that are seen;
+    empty where nobody needs them.
     """
 
     images: list[Slice]
@@ -36,6 +38,7 @@ class SliceStore:
     cases: NDArray[np.str_]
     union: NDArray[np.bool_]
     around: list[tuple[Slice, ...]] = field(default_factory=list)
+    mm: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,6 +72,7 @@ class SliceStore:
             self.cases[chosen],
             self.union[chosen],
             [self.around[i] for i in chosen] if self.around else [],
+            self.mm[chosen] if len(self.mm) else self.mm,
         )
 
     def of_patients(self, patients: Sequence[str]) -> SliceStore:
@@ -96,6 +100,7 @@ def load_slices(
     labels: list[Slice] = []
     around: list[tuple[Slice, ...]] = []
     owner: list[tuple[str, str, bool]] = []
+    mm: list[NDArray[np.float64]] = []
     for done, case in enumerate(cases):
         ct, truth = case.ct.axial(), case.truth.axial()
         if not ct.geometry.same_grid(truth.geometry):
@@ -110,8 +115,12 @@ def load_slices(
             heights = case.heights_mm or np.arange(len(stack)) * ct.geometry.spacing_mm[0]
             around.extend(tuple(stack[i] for i in row) for row in neighbours.at(np.asarray(heights)))
         labels.extend(plan.labels_to_net(truth.labels))
+        z_mm, _, x_mm = ct.geometry.spacing_mm
+        row = (z_mm, x_mm * plan.scales[1], max(z_mm, neighbours.step_mm))
+        mm.append(np.broadcast_to(row, (len(stack), 3)))
         owner.extend([(case.patient, case.id, case.labels == "liver_union")] * len(stack))
         if progress:
             progress(done + 1, len(cases))
     patients, ids, union = zip(*owner, strict=True)
-    return SliceStore(images, labels, np.array(patients), np.array(ids), np.array(union, dtype=bool), around)
+    flags = np.array(union, dtype=bool)
+    return SliceStore(images, labels, np.array(patients), np.array(ids), flags, around, np.concatenate(mm))
