@@ -240,15 +240,16 @@ def train(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of `hepar train`.")],
+    run: Annotated[list[Path], typer.Argument(help="Run folders of `hepar train`; several become one that averages.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
     card: Annotated[Path, typer.Option(help="Card as JSON: name, description, licence, trained_on, limits, figures.")],
+    weights: Annotated[Literal["fp32", "fp16"], typer.Option(help="Precision in which weights are stored.")] = "fp32",
 ) -> None:
-    """Turn a trained run into an ONNX model folder that runs without torch."""
+    """Turn trained runs into an ONNX model folder that runs without torch."""
     from hepar.service.console import say
     from hepar.training.export import export_run
 
-    say(export_run(run, out, card))
+    say(export_run(run, out, card, weights))
 
 
 study = typer.Typer(help="Comparisons under one protocol; each is resumable.", no_args_is_help=True)
