@@ -168,7 +168,8 @@ def test_the_window_is_kept_where_the_liver_lies_in_it_and_moved_where_not(plann
     assert "2 of 2 scans looked at were cut to a window" in why(planned(patients(2, far=-40)), "window")
     shifted = planned(patients(2, hu=1124, far=24))
     assert "are these Hounsfield units?" in why(shifted, "window")
-    low, high = (float(part) for part in shifted.settings[0].removeprefix("window=").split(","))
+    (window,) = (setting for setting in shifted.settings if setting.startswith("window="))
+    low, high = (float(part) for part in window.removeprefix("window=").split(","))
     assert low < 1064
     assert high > 1124
 

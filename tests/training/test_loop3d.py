@@ -26,6 +26,7 @@ from hepar.training.loop3d import block_loss, update_blocks, validate_blocks
 from hepar.training.losses import cross_entropy
 from hepar.training.patches3d import load_volumes
 from hepar.training.recipe import Recipe
+from hepar.training.synthesis import LesionSynthesis
 
 NETWORK = ResidualUnet3d(side=16, slice_mm=12.0, channels=(4, 6), blocks=(1, 1), deep_heads=0)
 RECIPE = Recipe(
@@ -141,8 +142,19 @@ def test_a_loss_that_is_no_number_stops_the_training(method, case, tmp_path, mon
         method.train([case], tmp_path / "run")
 
 
+def test_patients_named_in_the_recipe_are_held_back(method, case, tmp_path):
+    cases = [replace(case, id=name, patient=name) for name in ("a", "b")]
+    named = replace(method, recipe=replace(RECIPE, inner_patients=("b",)))
+    named.train(cases, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["inner_validation_patients"] == ["b"]
+    with pytest.raises(BadInput, match="inner patients x are not in the training data"):
+        replace(named, recipe=replace(RECIPE, inner_patients=("x",))).train(cases, tmp_path / "other")
+
+
 def test_grids_and_weights_that_fit_no_3d_network_are_refused(method):
     with pytest.raises(BadInput, match="instead of matrix=64"):
         replace(method, grid=InPlaneGrid(matrix=64))
     with pytest.raises(BadInput, match=r"no weights fit a 3D encoder, found imagenet"):
         replace(method, encoder_weights="imagenet")
+    with pytest.raises(BadInput, match="train a 3D network with synthesis=null"):
+        replace(method, recipe=replace(RECIPE, synthesis=LesionSynthesis()))

@@ -13,6 +13,7 @@ from hepar.nets.residual_unet import ResidualUnet
 from hepar.training import machine
 from hepar.training.machine import bytes_per_image, free_memory, this_machine, update_seconds
 from hepar.training.recipe import STRONG, Recipe
+from hepar.training.synthesis import LesionSynthesis
 
 TINY = ResidualUnet(channels=(4, 8, 8), blocks=(1, 1, 1), deep_heads=1)
 RECIPE = Recipe(batch=2, micro_batch=2, patch=64, loss="dice_cross_entropy")
@@ -61,6 +62,16 @@ def test_an_update_is_tried_with_everything_that_training_does(monkeypatch):
     recipe = replace(RECIPE, augmentation=STRONG, deep_supervision=0.5, precision="bf16", ema=0.9)
     assert update_seconds(replace(TINY, slices=3), recipe, "cpu", 0.0) > 0
     assert len(changed) == 2
+
+
+def test_painted_lesions_are_part_of_the_time(monkeypatch):
+    asked = []
+    real = machine.gather
+    monkeypatch.setattr(machine, "gather", lambda *words: asked.append(words[4]) or real(*words))
+    assert update_seconds(TINY, replace(RECIPE, synthesis=LesionSynthesis(share=1.0)), "cpu", 0.0) > 0
+    assert all(painter is not None for painter in asked)
+    update_seconds(TINY, RECIPE, "cpu", 0.0)
+    assert asked[-1] is None
 
 
 def test_what_a_machine_cannot_do_takes_forever(monkeypatch):

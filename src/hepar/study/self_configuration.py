@@ -223,6 +223,8 @@ class _Planner:
             margin = max(100.0, (top - bottom) / 2)
             low, high = math.floor(bottom - margin), math.ceil(top + margin)
             why = f"the liver lies at {bottom:.0f} to {top:.0f}: are these Hounsfield units? see `hepar doctor`{kind}"
+            if self.method(METHOD).recipe.synthesis and "synthesis" not in self.asked:
+                self.settings.append("synthesis=null")  # painted lesions have the usual window's HU
         self._set("window", "window", f"{low:g},{high:g}", (f"{low:g} to {high:g} HU", why))
 
     def _pixels(self) -> None:

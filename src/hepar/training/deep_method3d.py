@@ -25,7 +25,7 @@ from hepar.preprocess.spatial import InPlaneGrid
 from hepar.training.deep_method import DATA_LICENCE, command_line, require_same_training, versions
 from hepar.training.loop import Listener
 from hepar.training.loop3d import BlockTraining, fit_blocks
-from hepar.training.patches3d import load_volumes
+from hepar.training.patches3d import VolumeStore, load_volumes
 from hepar.training.recipe import Recipe
 
 
@@ -35,7 +35,8 @@ class Deep3dMethod:
 
     `grid` gives pixels in mm, the network's `slice_mm` the third side of a
     voxel. `recipe.patch`, where set, is the blocks' side. Raises BadInput for a
-    grid that differs from scan to scan, or encoder weights: nobody publishes 3D ones.
+    grid that differs from scan to scan, for painted lesions, and for encoder
+    weights: nobody publishes 3D ones.
     """
 
     network: ResidualUnet3d
@@ -50,6 +51,9 @@ class Deep3dMethod:
             raise BadInput(f"a 3D network needs pixels of one size; give pixel_mm instead of matrix={self.grid.matrix}")
         if self.encoder_weights != "none":
             raise BadInput(f"no weights fit a 3D encoder, found {Path(self.encoder_weights).name}; leave them away")
+
+        if self.recipe.synthesis is not None:
+            raise BadInput("lesions are painted into slices only; train a 3D network with synthesis=null")
 
     def train(
         self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None, device: str = "auto"
@@ -69,17 +73,15 @@ class Deep3dMethod:
         settings = self._seen()
         network = settings.build(seed=self.recipe.seed).to(run["device"])
         store = load_volumes(cases, self.prepare, self.grid, settings.slice_mm, self.recipe.seed)
-        real = {case.patient for case in cases if case.evidence == "real"}
-        judges = {patient: share for patient, share in store.burden().items() if patient in real}
-        split = inner_split(judges, self.recipe.validation_share, self.recipe.seed)
-        judged = np.isin(store.patients, split.test)
-        held_back = store.part(judged) if split.test else None
+        inner = self._inner_patients(cases, store)
+        judged = np.isin(store.patients, inner)
+        held_back = store.part(judged) if inner else None
         training = BlockTraining(store.part(~judged), held_back, self.recipe, settings.side)
         state = fit_blocks(network, training, folder, listen)
         write_json(folder / "history.json", state.history)
         done = {
             "finished": True,
-            "inner_validation_patients": list(split.test),
+            "inner_validation_patients": list(inner),
             "volumes": {"training": len(training.store), "inner_validation": int(judged.sum())},
             "updates": state.update,
             "minutes_training": round(sum(row["seconds"] for row in state.history) / 60, 2),
@@ -88,6 +90,18 @@ class Deep3dMethod:
         write_json(folder / "run.json", run | done)
         self._save(network.cpu(), cases, folder)
         return self.load(folder)
+
+    def _inner_patients(self, cases: Sequence[Case], store: VolumeStore) -> tuple[str, ...]:
+        """Who is held back for inner validation. Raises BadInput when a patient named in the recipe is not there."""
+        if named := self.recipe.inner_patients:
+            if missing := set(named) - set(store.patients.tolist()):
+                raise BadInput(
+                    f"inner patients {', '.join(sorted(missing))} are not in the training data; check the names"
+                )
+            return named
+        real = {case.patient for case in cases if case.evidence == "real"}
+        judges = {patient: share for patient, share in store.burden().items() if patient in real}
+        return inner_split(judges, self.recipe.validation_share, self.recipe.seed).test
 
     def load(self, folder: Path) -> SlabSegmenter:
         """The segmenter that an earlier `train` left in `folder`."""

@@ -18,6 +18,7 @@ from hepar.nets.registry import NetworkSettings
 from hepar.training.augmentation import augment
 from hepar.training.checkpoint import TrainingState
 from hepar.training.loop import make_optimizer, update_once
+from hepar.training.painting import painter_for
 from hepar.training.recipe import Recipe
 from hepar.training.sampling import gather
 from hepar.training.store import SliceStore
@@ -98,14 +99,15 @@ def bytes_per_image(network: NetworkSettings, recipe: Recipe) -> int:
 
 
 def update_seconds(network: NetworkSettings, recipe: Recipe, device: str, seconds: float = 3.0) -> float:
-    """Seconds of one update of `recipe.batch` images on `device`: gathered, augmented and learned from, as in training.
+    """Seconds of one update of `recipe.batch` images on `device`, with all that training does to and with them.
 
-    Tries for about `seconds` on noise; the first update, which prepares memory and kernels, is not
+    Tries for about `seconds` on invented slices; the first update, which prepares memory and kernels, is not
     counted. Infinite where the machine cannot do it: too little memory, no such precision.
     """
     images = min(recipe.batch, CPU_TRIAL_IMAGES) if device == "cpu" else recipe.batch
     part = replace(recipe, batch=images, micro_batch=min(images, recipe.micro_batch))
-    store = _noise(part.patch or PROBE_PX, getattr(network, "slices", 1))
+    store = _invented(part.patch or PROBE_PX, getattr(network, "slices", 1))
+    painter = painter_for(store, part)
     built = cast(nn.Module, network.build(seed=0)).to(device)
     built = built.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     state = TrainingState(built, make_optimizer(built, part), {}, [])
@@ -114,7 +116,7 @@ def update_seconds(network: NetworkSettings, recipe: Recipe, device: str, second
     try:
         while len(times) < 2 or sum(times) < seconds:
             started = time.perf_counter()
-            batch = gather(store, rng.integers(len(store), size=images), part, rng)
+            batch = gather(store, rng.integers(len(store), size=images), part, rng, painter)
             changed = augment(batch[0], batch[1], part.augmentation, generator) if part.augmentation else batch[:2]
             # The loss comes back as a number, so that nothing of the update is still under way.
             update_once(state, *changed, batch[2], part)
@@ -124,11 +126,14 @@ def update_seconds(network: NetworkSettings, recipe: Recipe, device: str, second
     return float(np.median(times[1:])) * recipe.batch / images
 
 
-def _noise(size: int, slices: int) -> SliceStore:
-    """Slices in which every label occurs, each its own patient."""
+def _invented(size: int, slices: int) -> SliceStore:
+    """Noisy slices with a large liver and a tumour, since painting takes its time in livers only."""
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (size, size)).astype(np.uint8) for _ in range(4)]
-    labels = [rng.integers(0, 3, (size, size)).astype(np.uint8) for _ in range(4)]
-    names = np.array(["a", "b", "c", "d"])
+    y, x = np.mgrid[:size, :size] / size
+    truth = (((y - 0.45) / 0.3) ** 2 + ((x - 0.35) / 0.25) ** 2 < 1).astype(np.uint8)
+    truth[((y - 0.45) ** 2 + (x - 0.35) ** 2) < 0.002] = 2
+    images = [(np.choose(truth, (90, 190, 140)) + rng.integers(-30, 31, truth.shape)).astype(np.uint8) for _ in "abcd"]
+    names = np.array(list("abcd"))
     around = [(image,) * slices for image in images] if slices > 1 else []
-    return SliceStore(images, labels, names, names, np.zeros(4, dtype=bool), around)
+    millimetres = np.full((4, 3), (2.5, 1.5, 2.5))
+    return SliceStore(images, [truth] * 4, names, names, np.zeros(4, dtype=bool), around, millimetres)
