@@ -17,8 +17,9 @@ from hepar.training.deep_method import DeepMethod
 from hepar.training.recipe import Augmentation, Recipe
 
 window = Window(-40, 160)
+network = CdnnSqueeze(decoder="unet")
 method = DeepMethod(
-    CdnnSqueeze(decoder="unet"),
+    network,
     prepare=(window,),
     grid=InPlaneGrid(pixel_mm=1.5),
     clean=(KeepLargestLiver(), FillLiverHoles()),
@@ -46,5 +47,6 @@ method = DeepMethod(
     ),
 )
 variants = {
+    "slices3": replace(method, network=replace(network, slices=3)),
     "equalised": replace(method, prepare=(window, EqualizeHistogram(), MedianInPlane(3))),
 }

@@ -13,6 +13,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from hepar.errors import BadInput
 from hepar.nets.encoder_decoder import EncoderDecoder, ScoreHead, build_seeded, he_initialise, scaled, zero_head
 from hepar.nets.squeezenet import SqueezeEncoder
 from hepar.nets.upsampling import BilinearUpsampling, crop, size_of
@@ -25,12 +26,23 @@ Features = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class CdnnSqueeze:
-    """Settings of CDNN-Squeeze; `learn_upsampling` concerns the "fcn" decoder only ("unet" always learns)."""
+    """Settings of CDNN-Squeeze; `learn_upsampling` concerns the "fcn" decoder only ("unet" always learns).
+
+    `slices` is 1, repeated over the encoder's three channels, or 3: the slices
+    `step_mm` below, of and above the labelled one take their places, and the
+    colour filters of ImageNet become differences between slices. Raises BadInput.
+    """
 
     decoder: Literal["unet", "fcn"] = "unet"
     learn_upsampling: bool = True
     width: float = 1.0
     classes: int = 3
+    slices: int = 1
+    step_mm: float = 2.5
+
+    def __post_init__(self) -> None:
+        if self.slices not in (1, 3) or not self.step_mm > 0:
+            raise BadInput(f"{self.slices} slices, {self.step_mm} mm apart; expected 1 or 3, and a step above 0 mm")
 
     def build(self, seed: int = 0) -> EncoderDecoder:
         """The network with He-initialised weights and zero heads: its first loss is ln(classes)."""
@@ -38,9 +50,12 @@ class CdnnSqueeze:
 
     def _make(self) -> EncoderDecoder:
         encoder = SqueezeEncoder(self.width)
+        decoder: nn.Module = LightUnet(encoder.out_channels, self.classes, self.width)
         if self.decoder == "fcn":
-            return EncoderDecoder(encoder, FusedScores(encoder.out_channels, self.classes, self.learn_upsampling))
-        return EncoderDecoder(encoder, LightUnet(encoder.out_channels, self.classes, self.width))
+            decoder = FusedScores(encoder.out_channels, self.classes, self.learn_upsampling)
+        network = EncoderDecoder(encoder, decoder)
+        network.grey.slices = self.slices
+        return network
 
 
 class FusedScores(nn.Module):

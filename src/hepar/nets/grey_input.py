@@ -26,10 +26,13 @@ TORCHVISION = Convention("torchvision", (123.675, 116.28, 103.53), (58.395, 57.1
 class GreyInput(nn.Module):
     """Repeats a single grey channel three times and normalises.
 
-    (batch, 1 or 3, y, x) float32 of 0..255 -> (batch, 3, y, x). The convention
-    lies in buffers, so a checkpoint carries it. With repeated grey only the
-    order of the means tells BGR from RGB.
+    (batch, 1 or 3, y, x) float32 of 0..255 -> (batch, 3, y, x); three channels
+    are three slices. The convention lies in buffers, so a checkpoint carries
+    it. With repeated grey only the order of the means tells BGR from RGB.
+    `slices` is how many channels the network is meant to get.
     """
+
+    slices = 1
 
     mean: Tensor
     std: Tensor
