@@ -119,6 +119,9 @@ def test_the_command_without_a_method_shows_its_plan_and_trains(hepar_command, t
 def test_a_larger_network_is_chosen_where_the_time_allows_it(planned):
     names = [planned(patients(8), minutes=minutes).method for minutes in (10, 60, 240)]
     assert names == ["residual_unet/fast", "residual_unet/halved", "residual_unet/slices3"]
+    # What is larger than a network that is too slow is not even tried.
+    tried = why(planned(patients(8), minutes=10), "network")
+    assert ("halved" in tried, "full" in tried) == (True, False)
     slow = {name: 5 * seconds for name, seconds in PACE.items()}
     assert planned(patients(8), pace=slow).method == "residual_unet/fast"
 
