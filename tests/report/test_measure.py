@@ -126,3 +126,15 @@ def test_json_writes_an_undefined_burden_as_null(tmp_path):
     read = json.loads((tmp_path / "numbers.json").read_text())
     assert read["volumes"]["burden_percent"] is None
     assert read["tumours"] == []
+
+
+def test_the_confidence_of_a_tumour_is_its_mean_probability_whatever_the_axes():
+    labels = np.zeros((6, 10, 12), np.uint8)
+    labels[1:3, 2:5, 2:6], labels[4, 7:9, 8:10] = 2, 2
+    probability = np.where(np.arange(12) < 7, 204, 51).astype(np.uint8) * np.ones((6, 10, 1), np.uint8)
+    turned = Geometry((6, 10, 12), np.array([[0, 0, -1.0, 0], [0, -1, 0, 0], [2, 0, 0, 0], [0, 0, 0, 1]]))
+    for grid in (Geometry.from_spacing((6, 10, 12), (2, 1, 1)), turned):
+        ct, found = scan(labels, grid)
+        rows = tumour_table(ct, found, probability=probability)
+        assert [row.confidence for row in rows] == pytest.approx([0.8, 0.2])
+        assert tumour_table(ct, found)[0].confidence is None

@@ -17,6 +17,7 @@ from hepar.errors import GeometryMismatch
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
 
 COMPONENT_RULE = "A tumour is one group of tumour voxels that share faces (6-connectivity)."
+CONFIDENCE_RULE = "Confidence: the mean of the model's tumour probability over the tumour's voxels."
 DIAMETER_RULE = "Longest diameter: the greatest distance across the tumour within one axial slice, outer voxel edges."
 
 
@@ -39,7 +40,8 @@ class TumourRow:
 
     `position_mm` is its centre of mass in LPS (x, y, z), `axial_slice` the
     slice that it lies in, counted from 1 at the feet as in the pictures;
-    `mean_hu` is the mean over its voxels.
+    `mean_hu` is the mean over its voxels. `confidence` is the mean of the
+    model's tumour probability, 0 to 1; None where only labels are known.
     """
 
     number: int
@@ -48,6 +50,7 @@ class TumourRow:
     mean_hu: float
     position_mm: tuple[float, float, float]
     axial_slice: int
+    confidence: float | None = None
 
 
 def volumes(labels: LabelMap) -> Volumes:
@@ -57,12 +60,17 @@ def volumes(labels: LabelMap) -> Volumes:
     return Volumes(liver_ml, tumour_ml, 100 * tumour_ml / liver_ml if liver_ml else math.nan)
 
 
-def tumour_table(ct: Volume, labels: LabelMap, most: int | None = None) -> list[TumourRow]:
+def tumour_table(
+    ct: Volume, labels: LabelMap, most: int | None = None, probability: NDArray[np.uint8] | None = None
+) -> list[TumourRow]:
     """Every tumour, largest first, at most `most` of them; numbers start at 1.
 
+    `probability` (z, y, x) is that of tumour in 255ths, on the labels' grid.
     Raises GeometryMismatch when CT and labels lie on different grids.
     """
     require_grid_of(ct, labels)
+    if probability is not None:
+        probability = labels.geometry.axial().apply(probability)
     ct, labels = ct.axial(), labels.axial()
     pieces, count = ndimage.label(labels.tumour)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
@@ -83,6 +91,7 @@ def tumour_table(ct: Volume, labels: LabelMap, most: int | None = None) -> list[
                 mean_hu=float(ct.values[box][mask].mean(dtype=np.float64)),
                 position_mm=(position[0], position[1], position[2]),
                 axial_slice=round(float(centre[0])) + 1,
+                confidence=None if probability is None else float(probability[box][mask].mean() / 255),
             )
         )
     return rows
@@ -102,7 +111,7 @@ def measurements_of(measured: Volumes, tumours: Sequence[TumourRow]) -> dict[str
     return {
         "volumes": {**asdict(measured), "healthy_ml": measured.healthy_ml},
         "tumours": [asdict(row) for row in tumours],
-        "rules": {"tumour": COMPONENT_RULE, "longest_axial_diameter_mm": DIAMETER_RULE},
+        "rules": {"tumour": COMPONENT_RULE, "longest_axial_diameter_mm": DIAMETER_RULE, "confidence": CONFIDENCE_RULE},
     }
 
 

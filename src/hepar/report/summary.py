@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import hepar
@@ -22,6 +24,7 @@ from hepar.files import write_text
 from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import (
     COMPONENT_RULE,
+    CONFIDENCE_RULE,
     DIAMETER_RULE,
     TumourRow,
     measurements_of,
@@ -69,6 +72,7 @@ class SummaryInput:
     `scores`: structure to metric to value (None or NaN: not defined), shown
     with `empty_rule` beside it. `settings` and `seconds` (stage to time) are
     shown as given. `file_name` is cut down to its last part.
+    `tumour_probability` (255ths, on the labels' grid) gives each tumour its confidence.
     """
 
     ct: Volume
@@ -81,6 +85,7 @@ class SummaryInput:
     empty_rule: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    tumour_probability: NDArray[np.uint8] | None = None
 
     @cached_property
     def picture(self) -> Image.Image:
@@ -89,7 +94,7 @@ class SummaryInput:
 
     @cached_property
     def tumours(self) -> list[TumourRow]:
-        return tumour_table(self.ct, self.labels)
+        return tumour_table(self.ct, self.labels, probability=self.tumour_probability)
 
 
 def summary_page(case: SummaryInput) -> str:
@@ -126,6 +131,7 @@ def summary_json(case: SummaryInput) -> dict[str, Any]:
 
 def _facts(case: SummaryInput) -> dict[str, Any]:
     columns, rows = _score_table(case.scores or {})
+    has_confidence = case.tumour_probability is not None
     return {
         "disclaimer": hepar.DISCLAIMER,
         "version": hepar.__version__,
@@ -139,7 +145,8 @@ def _facts(case: SummaryInput) -> dict[str, Any]:
         "tumours": case.tumours[:MOST_TUMOURS],
         "slice_total": case.ct.axial().geometry.shape[0],
         "tumour_count": len(case.tumours),
-        "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE),
+        "has_confidence": has_confidence,
+        "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE) + ((CONFIDENCE_RULE,) if has_confidence else ()),
         "score_columns": columns,
         "score_rows": rows,
         "empty_rule": case.empty_rule,

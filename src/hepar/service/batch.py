@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hepar.errors import BadInput, HeparError, SomeCasesFailed
 from hepar.files import replace_whole, require_writable, write_json
-from hepar.inference import Model, SlabSegmenter, load_segmenter
+from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
 from hepar.io import Scan, find_scans, write
 from hepar.metrics import EMPTY_RULE, evaluate
 from hepar.report.measure import volumes
@@ -162,12 +162,12 @@ def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
         voxels = _fingerprint(ct)
         if not job.single_file and _finished(scan.id, voxels, job):
             return Outcome(scan.id, "skipped", "already segmented by this model")
-        found = segmenter.segment(ct, job.listener.slices)
+        found = segmenter.find(ct, job.listener.slices)
         seconds = {"read": round(read_s, 2), "segment": round(time.monotonic() - started - read_s, 2)}
         # Until the case is complete nothing may say so: an older JSON would vouch for newer labels.
         if not job.single_file:
             _facts_of(scan.id, job).unlink(missing_ok=True)
-        write(found, job.labels_of(scan.id))
+        write(found.labels, job.labels_of(scan.id))
         if not job.single_file:
             _record(scan.id, ct, found, job, {"voxels": voxels, "seconds": seconds})
     except HeparError as error:
@@ -176,14 +176,19 @@ def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
         log.debug("a case failed", exc_info=True)
         message = f"unexpected {type(error).__name__}; run with --verbose and report it"
         return Outcome(scan.id, "failed", message, HeparError(message))
-    measured = volumes(found)
+    measured = volumes(found.labels)
     seconds_all = time.monotonic() - started
     return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all)
 
 
-def _record(case: str, ct: Volume, found: LabelMap, job: Job, facts: dict[str, Any]) -> None:
+def _record(case: str, ct: Volume, found: Finding, job: Job, facts: dict[str, Any]) -> None:
     """Pictures and page where wanted, then the JSON."""
-    summary = replace(summary_of(ct, found, job.model), file_name=case, seconds=facts["seconds"])
+    summary = replace(
+        summary_of(ct, found.labels, job.model),
+        file_name=case,
+        seconds=facts["seconds"],
+        tumour_probability=found.tumour_probability,
+    )
     if job.reports:
         write_pages(summary, job.out, case)
     write_json(_facts_of(case, job), summary_json(summary) | facts)

@@ -33,11 +33,18 @@ def phantom_demo(out: Path, model: Model) -> DemoResult:
     write_volume(ct, out / "phantom_ct.nii.gz")
     write(truth, out / "phantom_label.nii.gz")
     started = time.monotonic()
-    found = segmenter.segment(ct)
+    finding = segmenter.find(ct)
+    found = finding.labels
     seconds = {"segment": round(time.monotonic() - started, 2)}
     write(found, out / "phantom.nii.gz")
     summary = summary_of(ct, found, model, truth)
-    summary = replace(summary, file_name="phantom_ct.nii.gz", evidence="phantom", seconds=seconds)
+    summary = replace(
+        summary,
+        file_name="phantom_ct.nii.gz",
+        evidence="phantom",
+        seconds=seconds,
+        tumour_probability=finding.tumour_probability,
+    )
     write_pages(summary, out, "phantom")
     write_json(out / "phantom.json", summary_json(summary))
     names = (
