@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,3 +71,9 @@ def test_an_export_that_fails_its_check_leaves_the_earlier_model_whole(eager_mod
 class _Eval:
     def eval(self):
         return self
+
+
+def test_a_network_of_blocks_is_not_exported(tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "open_model", lambda _: SimpleNamespace(network={"side": 128}))
+    with pytest.raises(BadModel, match="no ONNX form"):
+        export_module.export_run([tmp_path], tmp_path / "out", tmp_path / "card.json")

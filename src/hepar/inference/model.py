@@ -60,6 +60,8 @@ class Model:
         around = [steps_to_json(self.pipeline.prepare), asdict(self.pipeline.grid)]
         around += [postprocess.steps_to_json(self.pipeline.clean), self.sha256]
         around += list(_beyond_defaults(self.pipeline).values())
+        # Blocks are cut as the network's settings say: another spacing gives other labels with the same weights.
+        around += [self.network] if "side" in self.network else []
         hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
         return f"{self.card.name}@{hashed[:12]}"
 

@@ -46,6 +46,8 @@ def export_run(runs: Sequence[Path], out: Path, card: Path, weights: Weights = "
     scans differently; BadInput for a bad card.
     """
     models = [open_model(run / "model") for run in runs]
+    if any("side" in model.network for model in models):
+        raise BadModel("networks of 3D blocks have no ONNX form yet; use the run's model folder as it is")
     if any(model.pipeline != models[0].pipeline for model in models):
         names = ", ".join(run.name for run in runs)
         raise BadModel(f"{names} prepare or clean scans differently; export them one by one")
