@@ -78,5 +78,15 @@ def load_state(state: TrainingState, path: Path) -> None:
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
 
+def history_of(path: Path) -> History:
+    """Epochs finished so far by the training that saved `path`; empty when there is no file."""
+    from safetensors import safe_open
+
+    if not path.is_file():
+        return []
+    with safe_open(path, framework="np") as file:
+        return list(json.loads((file.metadata() or {}).get("history", "[]")))
+
+
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
