@@ -20,11 +20,11 @@ def one(kind: str, names: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def invented_slice(channels: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A round liver of 180 and fat of 20 with noise of 8 grey levels, 128 x 144 pixels."""
+    """A round liver of 180 and tissue of 60 with noise of 8 grey levels, 128 x 144 pixels."""
     y, x = np.mgrid[:128, :144]
     liver = (y - 64) ** 2 + (x - 70) ** 2 < 45**2
     noise = np.random.default_rng(seed).normal(0, 8, (channels, 128, 144))
-    images = np.clip(np.rint(np.where(liver, 180.0, 20.0) + noise), 0, 255).astype(np.uint8)
+    images = np.clip(np.rint(np.where(liver, 180.0, 60.0) + noise), 0, 255).astype(np.uint8)
     return images, liver.astype(np.uint8)
 
 
@@ -44,10 +44,11 @@ def test_gives_new_arrays_of_the_same_kind_and_leaves_its_inputs_alone(channels)
     assert not np.array_equal(new, images)
 
 
-def test_float_images_stay_float():
+def test_float_images_stay_float_and_whole_as_fractions_would_give_a_lesion_away():
     images, labels = invented_slice()
     new, _ = LesionPainter(ALWAYS)(images.astype(np.float32), labels, 1.5, 2.5, np.random.default_rng(3))
     assert new.dtype == np.float32
+    assert np.array_equal(new, np.rint(new))
 
 
 def test_same_seed_same_picture_other_seed_another():
@@ -96,6 +97,36 @@ def test_every_kind_of_lesion_is_painted(kind):
     *_, new, marked = painted(replace(ALWAYS, kinds=one(kind, LESION_KINDS)), 11)
     assert (marked == 2).any()
     assert new[1][marked == 2].std() > 0
+
+
+def test_a_lesion_goes_on_in_the_neighbouring_slices_and_changes_its_section_there():
+    settings = replace(ALWAYS, counts=(1,), diameter_mm=40, diameter_spread=0.1, kinds=one("hypodense", LESION_KINDS))
+    images, labels = invented_slice()
+    for seed in range(5):
+        new, _ = LesionPainter(settings)(images, labels, 1.5, 5.0, np.random.default_rng(seed))
+        changed = ndimage.uniform_filter(images.astype(float) - new, (0, 5, 5)) > 12
+        low, middle, high = (set(np.flatnonzero(part)) for part in changed)
+        assert middle
+        assert len(middle & (low | high)) > 0.5 * len(middle)
+        assert low != high
+
+
+def test_a_repeated_neighbour_at_the_end_of_a_stack_stays_a_copy():
+    images, labels = invented_slice()
+    images[2] = images[1]
+    new, _ = LesionPainter(replace(ALWAYS, grain=0))(images, labels, 1.5, 5.0, np.random.default_rng(3))
+    assert np.abs(new[2].astype(int) - new[1]).mean() < 0.1
+    assert not np.array_equal(new[0], new[1])
+
+
+def test_lesions_painted_over_each_other_do_not_add_up_to_fat():
+    settings = replace(ALWAYS, counts=(0, 0, 0, 1), kinds=one("necrotic", LESION_KINDS), contrast_hu=(70, 71))
+    settings = replace(settings, diameter_mm=50, satellites=0)
+    for seed in range(6):
+        *_, new, marked = painted(settings, seed)
+        smooth = ndimage.uniform_filter(new[1].astype(float), 5)
+        # 0 HU is grey 51; the surroundings are brighter than that.
+        assert smooth[marked == 2].min() > 40
 
 
 def test_real_tumours_keep_their_pixels_and_their_label():

@@ -13,6 +13,8 @@ from hepar.training.synthesis.sections import Box, Grid
 from hepar.training.synthesis.settings import HU_PER_GREY
 
 Array = NDArray[np.float32]
+# Noise of liver pixels in portal-venous scans on the networks' grids: `studies/lesion_realism`.
+CUT_NOISE_HU = 10.0
 
 
 @dataclass(eq=False)
@@ -31,11 +33,22 @@ class Canvas:
     def patch(self, box: Box) -> Array:
         return self.images[(slice(None), *box)].astype(np.float32)
 
+    def full_range(self, patch: Array, rng: np.random.Generator) -> Array:
+        """The patch with the noise that the window cut off at its upper end, where bright livers lose half of it.
+
+        What a darker lesion brings down from there must not be smooth; anything left there is cut off again.
+        """
+        cut_off = patch >= 254.5
+        count = int(np.count_nonzero(cut_off))
+        if not count:
+            return patch
+        whole = patch.copy()
+        whole[cut_off] += np.abs(rng.normal(0, CUT_NOISE_HU / HU_PER_GREY, count)).astype(np.float32)
+        return whole
+
     def put(self, box: Box, values: Array) -> None:
-        values = np.clip(values, 0, 255)
-        if self.images.dtype == np.uint8:
-            values = np.rint(values)
-        self.images[(slice(None), *box)] = values.astype(self.images.dtype)
+        """Whole grey levels in float images too: the scan's are whole, and fractions would give a lesion away."""
+        self.images[(slice(None), *box)] = np.rint(np.clip(values, 0, 255)).astype(self.images.dtype)
 
     def liver_grey(self, box: Box) -> float:
         """Median of plain liver in the box, of all liver where the box holds little of it."""

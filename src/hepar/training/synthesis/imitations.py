@@ -19,8 +19,9 @@ from hepar.volume import BACKGROUND, LIVER
 Array = NDArray[np.float32]
 Imitation = Callable[[Canvas, ShapeLibrary, np.random.Generator], None]
 _FAT_GREY = (-30 - WINDOW_FLOOR_HU) / HU_PER_GREY
-# Focal fat, domes and streaks fade over this many millimetres rather than end.
+# Focal fat fades over this many millimetres rather than end.
 _FADING_MM = (5.0, 14.0)
+_TISSUE_GREY = 30.0
 
 
 def cyst(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None:
@@ -84,7 +85,7 @@ def focal_fat(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) ->
     at = (y + inward[0] * inwards, x + inward[1] * inwards)
     box = canvas.grid.box(*at, 2 * radius + fading)
     depth = _shape_depth(canvas, at, box, radius, shapes, rng)
-    hu = -rng.uniform(8, 28) if rng.random() < 0.8 else rng.uniform(8, 20)
+    hu = -rng.uniform(10, 34) if rng.random() < 0.8 else rng.uniform(8, 20)
     _add(canvas, box, _soft(depth, fading), hu / HU_PER_GREY)
 
 
@@ -100,46 +101,68 @@ def streak(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> No
     across = (down * math.cos(angle) + right * math.sin(angle)).astype(np.float32)
     width = rng.uniform(2, 9)
     band = np.exp(-((across / width) ** 2)) * np.cos(across * rng.uniform(0.5, 2.5) / width)
-    strength = rng.normal(0, rng.uniform(4, 12) / HU_PER_GREY, len(canvas.images))
+    strength = rng.normal(0, rng.uniform(5, 18) / HU_PER_GREY, len(canvas.images))
     # Only tissue: air and the window's lower end have nothing to lose.
     patch = canvas.patch(box)
     canvas.put(box, patch + strength[:, None, None].astype(np.float32) * band * (patch > 5))
 
 
 def dome(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None:
-    """The liver's border fades over centimetres, as where a slice cuts its dome at a grazing angle."""
+    """A stretch of the liver's border fades out, as where a slice cuts the dome at a grazing angle."""
+    from scipy import ndimage
+
     rim = _border(canvas, rng)
     if rim is None:
         return
     at, _ = rim
-    radius, fading = rng.uniform(8, 22), rng.uniform(*_FADING_MM)
-    box = canvas.grid.box(*at, 1.6 * radius + fading)
-    depth = _shape_depth(canvas, at, box, radius, shapes, rng)
+    radius, fading = rng.uniform(18, 40), rng.uniform(1.5, 6)
+    box = canvas.grid.box(*at, 1.6 * radius)
+    # Not a ball but a band along the border: a ball would be a tumour in all but name.
+    inwards = ndimage.distance_transform_edt(np.pad(canvas.labels[box], 1, mode="edge"))[1:-1, 1:-1]
+    band = np.exp(-inwards * canvas.grid.pixel_mm / fading)
+    stretch = _soft(_shape_depth(canvas, at, box, radius, shapes, rng), 0.8 * radius)
     # Lung above, half the time: darker towards the head.
     steep = 0.06 if rng.random() < 0.5 else 0.0
-    lost = rng.uniform(0.2, 0.6) * np.clip(1 + steep * np.asarray(canvas.grid.heights_mm), 0.2, 1.5)
-    _add(canvas, box, (_soft(depth, fading) * lost[:, None, None]).astype(np.float32), _FAT_GREY - canvas.liver.grey)
+    lost = rng.uniform(0.3, 0.8) * np.clip(1 + steep * np.asarray(canvas.grid.heights_mm), 0.2, 1.5)
+    alpha = np.minimum(0.9, stretch * band * lost[:, None, None]).astype(np.float32)
+    _add(canvas, box, alpha, _FAT_GREY - canvas.liver.grey)
 
 
 def outside_mass(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None:
     """Soft tissue as dark as a tumour that touches the liver from outside: stomach, bowel, kidney or a true mass."""
-    rim = _border(canvas, rng)
-    if rim is None:
-        return
-    (y, x), inward = rim
+    from scipy import ndimage
+
     radius = 0.5 * math.exp(rng.uniform(math.log(12), math.log(70)))
-    away = rng.uniform(0.4, 0.9) * radius / canvas.grid.pixel_mm
-    at = (y - inward[0] * away, x - inward[1] * away)
+    at = _outside(canvas, radius, rng)
+    if at is None:
+        return
     box = canvas.grid.box(*at, 2 * radius)
     alpha = _soft(_shape_depth(canvas, at, box, radius, shapes, rng), rng.uniform(1.5, 4))
-    outside = canvas.labels[box] == BACKGROUND
     patch = canvas.patch(box)
-    # Bone and air stay: a mass lies between them.
-    alpha *= outside & (patch < 235) & (patch > 2)
+    outside = ndimage.uniform_filter((canvas.labels[box] == BACKGROUND).astype(np.float32), 3, mode="nearest")
+    # Bones and filled vessels stay: a mass lies between them.
+    bright = ndimage.uniform_filter(patch, (1, 3, 3), mode="nearest")
+    alpha *= np.clip(2 * outside - 0.7, 0, 1) * np.clip((240 - bright) / 30, 0, 1)
     grey = canvas.liver.grey - rng.uniform(8, 60) / HU_PER_GREY
     texture = smooth_noise(canvas.grid, box, 0.4 * radius, rng) * rng.uniform(1, 8)
-    grain = rng.normal(0, 1, patch.shape) * canvas.liver.noise
-    canvas.put(box, patch + alpha * (grey + texture + grain.astype(np.float32) - patch))
+    grain = smooth_noise(canvas.grid, box, 0.0, rng) * canvas.liver.noise
+    canvas.put(box, (patch + alpha * (grey + texture + grain - patch)).astype(np.float32))
+
+
+def _outside(canvas: Canvas, radius: float, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A centre beside the liver where the patient goes on, neither air nor the skin's other side."""
+    for _ in range(4):
+        rim = _border(canvas, rng)
+        if rim is None:
+            return None
+        (y, x), inward = rim
+        away = rng.uniform(0.4, 0.9) * radius / canvas.grid.pixel_mm
+        at = (y - inward[0] * away, x - inward[1] * away)
+        far = canvas.grid.box(y - 2 * inward[0] * away, x - 2 * inward[1] * away, 4.0)
+        here = canvas.images[(canvas.middle, *far)]
+        if here.size and here.mean() > _TISSUE_GREY:
+            return at
+    return None
 
 
 IMITATIONS: tuple[Imitation, ...] = (cyst, vessel, fissure, focal_fat, streak, dome, outside_mass)

@@ -18,6 +18,12 @@ from hepar.training.synthesis.settings import HU_PER_GREY, WINDOW_FLOOR_HU, Lesi
 from hepar.volume import LIVER, TUMOUR
 
 Array = NDArray[np.float32]
+_DARKEST_HU, _BRIGHTEST_HU = 2.0, 45.0
+# In a liver darker than this the same tumour may stand out brightly.
+_FATTY_HU, _BRIGHT_IN_FAT = 50.0, 0.35
+# A lesion is made this many times stronger at most.
+_STRONGER = 2.5
+_ROSE_PIXELS = 25.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +57,11 @@ def draw_contrast(kind: str, liver_grey: float, settings: LesionSynthesis, rng: 
     """Grey levels against the liver; a cyst is water whatever lies around it."""
     if kind == "cystic":
         return (rng.uniform(-3, 22) - WINDOW_FLOOR_HU) / HU_PER_GREY - liver_grey
+    fatty = liver_grey < (_FATTY_HU - WINDOW_FLOOR_HU) / HU_PER_GREY
     if kind == "subtle":
         hu = -lognormal(settings.subtle_hu, rng)
-    elif kind == "hyperdense":
-        hu = rng.uniform(12, 45)
+    elif kind == "hyperdense" or (kind == "hypodense" and fatty and rng.random() < _BRIGHT_IN_FAT):
+        hu = rng.uniform(15, 45)
     else:
         hu = -lognormal(settings.contrast_hu, rng)
     return float(hu / HU_PER_GREY)
@@ -74,17 +81,54 @@ def paint(canvas: Canvas, lesion: Lesion, settings: LesionSynthesis, rng: np.ran
     patch, grey = canvas.patch(box), canvas.liver_grey(box)
     alpha = _alpha(depth, lesion.edge_mm)
     inside = canvas.same_tissue(patch, allowed, grey)
-    change = _profile(canvas, lesion, depth, box, rng) + _texture(canvas, lesion, box, settings, rng)
+    change = _profile(canvas, lesion, depth, box, rng)
+    seen = (alpha[canvas.middle] >= 0.5) & allowed
+    stronger = _visible(canvas, (alpha * inside * change)[canvas.middle][seen], settings)
+    if not stronger:
+        return here
+    change = _plausible(stronger * change + _texture(canvas, lesion, box, settings, rng), lesion, grey)
+    standing_out = _vessels(patch, grey, canvas.liver.spread)
+    # Vessels shine through; a fissure or an earlier lesion does not, or two dark ones would add up.
     kept = 0.0 if lesion.bulges_mm else settings.vessels_kept
-    change -= (1 - kept) * _vessels(patch, grey, canvas.liver.spread)
-    canvas.put(box, patch + alpha * inside * change)
-    here[box] = (alpha[canvas.middle] >= 0.5) & allowed
+    change -= np.where(standing_out > 0, 1 - kept, 1) * standing_out
+    new = canvas.full_range(patch, rng) + alpha * inside * change
+    # Where the window cuts a bright liver off, or vessels cross, less may be seen than was meant.
+    shown = (np.clip(new, 0, 255) - patch)[canvas.middle][seen]
+    if shown.size and abs(float(shown.mean())) < 0.6 * settings.least_hu / HU_PER_GREY:
+        return here
+    canvas.put(box, new)
+    here[box] = seen
     return here
 
 
 def mark(canvas: Canvas, pixels: NDArray[np.bool_]) -> None:
     """The lesion's pixels become tumour."""
     canvas.labels[pixels] = TUMOUR
+
+
+def _visible(canvas: Canvas, change: Array, settings: LesionSynthesis) -> float:
+    """The factor that makes a lesion visible in the labelled slice, from 1; 0 where that takes too much.
+
+    A label without anything to see would teach guessing. A lesion that only its neighbours show is left alone.
+    """
+    if not change.size:
+        return 1.0
+    # Few pixels must differ more to be seen in noise (Rose 1973: contrast by noise by root of the area).
+    noise = canvas.liver.noise * math.sqrt(1 + _ROSE_PIXELS / change.size)
+    least = max(settings.least_hu / HU_PER_GREY, settings.least_to_noise * noise)
+    factor = least / max(1e-6, float(np.abs(change).mean()))
+    return 0.0 if factor > _STRONGER else max(1.0, factor)
+
+
+def _plausible(change: Array, lesion: Lesion, grey: float) -> Array:
+    """Tumours hold no fat: even dead ones stay near water, or a little darker than a liver that is itself so dark.
+
+    And no rim takes up more contrast medium than `_BRIGHTEST_HU` above the liver.
+    """
+    if lesion.kind == "cystic":
+        return change
+    low = min((_DARKEST_HU - WINDOW_FLOOR_HU) / HU_PER_GREY - grey, -15 / HU_PER_GREY)
+    return np.clip(change, low, 200 if lesion.calcified else _BRIGHTEST_HU / HU_PER_GREY)
 
 
 def _depth(canvas: Canvas, lesion: Lesion, box: Box, rng: np.random.Generator) -> Array:
@@ -154,6 +198,8 @@ def _texture(
         return np.float32(0)
     amplitude = abs(lesion.contrast) * settings.texture * rng.uniform(0.3, 1.5)
     texture = smooth_noise(canvas.grid, box, rng.uniform(0.15, 0.6) * lesion.radius_mm + 1, rng) * np.float32(amplitude)
+    grain = smooth_noise(canvas.grid, box, 0.0, rng) * np.float32(canvas.liver.noise * rng.uniform(0, settings.grain))
+    texture = texture + grain
     if lesion.calcified:
         flecks = smooth_noise(canvas.grid, box, 1.5, rng)
         # Only the highest peaks: specks of one to three millimetres.

@@ -53,8 +53,8 @@ def look(
     inside = inside[:: max(1, len(inside) // _SAMPLED)]
     grey, spread = _robust(smooth.ravel()[inside])
     _, noise = _robust(part.ravel()[inside] - smooth.ravel()[inside])
-    # Far from the window's ends: where most of the liver is cut off nothing can be painted beside it.
-    if not 15 < grey < 250:
+    # At the window's lower end a lesion has nothing to be darker than.
+    if grey < 15:
         return None
     plain = mask & (np.abs(smooth - grey) < max(8.0, 1.5 * spread))
     return Liver(box, mask, smooth, plain, grey, max(1.0, spread), max(1.0, noise)) if plain.any() else None

@@ -14,7 +14,7 @@ from hepar.training.synthesis.shapes import REACH, SIDE
 Array = NDArray[np.float32]
 Box = tuple[slice, slice]
 # Correlation lengths (standard deviation of the smoothing) of the noise bank, in its points; it wraps around.
-_SCALES = (1.2, 2.5, 5.0)
+_SCALES = (0.6, 1.2, 2.5, 5.0)
 _BANK = (16, 96, 96)
 
 
@@ -79,9 +79,12 @@ def _bank() -> Array:
 
 
 def smooth_noise(grid: Grid, box: Box, scale_mm: float, rng: np.random.Generator) -> Array:
-    """Noise of unit variance (channel, y, x), correlated over about `scale_mm` within and between slices."""
+    """Noise of unit variance (channel, y, x), correlated over about `scale_mm` within and between slices.
+
+    0 is the finest there is, about that of the scan's own noise.
+    """
     # The bank's scales are in its points, which are pixels here; between slices it is read at the same rate.
-    level = int(np.argmin([abs(math.log(s * grid.pixel_mm / scale_mm)) for s in _SCALES]))
+    level = int(np.argmin([abs(math.log(s * grid.pixel_mm / max(scale_mm, 1e-3))) for s in _SCALES]))
     z0, y0, x0 = (int(rng.integers(n)) for n in _BANK)
     z = (z0 + np.rint(np.asarray(grid.heights_mm) / grid.pixel_mm).astype(int)) % _BANK[0]
     y = (y0 + np.arange(box[0].stop - box[0].start)) % _BANK[1]

@@ -25,22 +25,29 @@ class LesionSynthesis:
     lesion's volume: log-normal around `diameter_mm` with `diameter_spread`
     in natural logarithms, cut to `diameter_range_mm`. Contrasts are HU below
     the liver around, edges 10-90 % widths; pairs are the 10th and 90th
-    percentile of a log-normal. Raises BadInput.
+    percentile of a log-normal. `texture` is the spread of a lesion's inside in units of
+    its contrast, `grain` the most that its fine grain adds, in units of the liver's noise. A lesion that
+    would differ by less than `least_hu`, or `least_to_noise` times the noise (more for
+    fewer pixels), is made stronger, or left out. Raises BadInput.
     """
 
     share: float = 0.5
     imitation_share: float = 0.3
     least_liver_cm2: float = 12.0
     counts: tuple[float, ...] = (0.6, 0.22, 0.12, 0.06)
-    diameter_mm: float = 15.0
-    diameter_spread: float = 0.7
+    diameter_mm: float = 18.0
+    diameter_spread: float = 0.8
     diameter_range_mm: tuple[float, float] = (3.0, 90.0)
-    kinds: tuple[float, ...] = (0.55, 0.14, 0.05, 0.08, 0.05, 0.11, 0.02)
-    contrast_hu: tuple[float, float] = (18.0, 60.0)
+    # No cysts: references call them liver, so they are among the imitations.
+    kinds: tuple[float, ...] = (0.62, 0.08, 0.04, 0.07, 0.04, 0.15, 0.0)
+    contrast_hu: tuple[float, float] = (28.0, 80.0)
     subtle_hu: tuple[float, float] = (7.0, 15.0)
     edge_mm: tuple[float, float] = (2.0, 7.0)
     texture: float = 0.2
+    grain: float = 0.9
     vessels_kept: float = 0.25
+    least_hu: float = 10.0
+    least_to_noise: float = 1.0
     # Shares of lesions.
     real_shapes: float = 0.5
     satellites: float = 0.15

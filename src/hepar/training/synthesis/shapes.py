@@ -19,7 +19,7 @@ from hepar.volume import LabelMap
 SIDE, REACH = 40, 2.2
 Array = NDArray[np.float32]
 # A real lesion of fewer voxels has no shape worth keeping.
-_LEAST_VOXELS = 60
+_LEAST_VOXELS, _LEAST_ACROSS = 60, 5
 _INVENTED = 64
 
 
@@ -57,22 +57,23 @@ def shapes_from(maps: Iterable[LabelMap], most: int = 200) -> ShapeLibrary:
         for number, box in enumerate(ndimage.find_objects(pieces), start=1):
             mask = pieces[box] == number
             size = int(mask.sum())
-            # Two slices are a stack of outlines rather than a shape.
-            if size >= _LEAST_VOXELS and mask.shape[0] >= 3:
-                field = _from_mask(mask, seen.geometry.spacing_mm)
+            # Few slices are a stack of outlines: cut along z it would show corners.
+            if size >= _LEAST_VOXELS and min(mask.shape) >= _LEAST_ACROSS:
+                field = _from_mask(mask, seen.geometry.spacing_mm, rounding=1.2)
                 found += [] if field is None else [(size, field)]
     found.sort(key=lambda item: -item[0])
     empty = np.zeros((0, SIDE, SIDE, SIDE), np.float32)
     return ShapeLibrary(np.stack([field for _, field in found[:most]]) if found else empty)
 
 
-def _from_mask(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> Array | None:
-    """None for shapes much longer than thick, which the cube would cut."""
+def _from_mask(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], rounding: float = 0.7) -> Array | None:
+    """None for shapes much longer than thick, which the cube would cut; `rounding` smooths, in the cube's points."""
     from scipy import ndimage
 
     spacing = np.asarray(spacing_mm)
     radius = (3 * mask.sum() * spacing.prod() / (4 * math.pi)) ** (1 / 3)
-    padded = np.pad(mask, 2)
+    # Soft edges reach beyond the surface, so distances must go on there.
+    padded = np.pad(mask, [(math.ceil(radius / step) + 2,) * 2 for step in spacing_mm])
     points = np.argwhere(padded)
     centre = points.mean(axis=0)
     if (np.abs(points - centre).max(axis=0) * spacing / radius > REACH - 0.1).any():
@@ -84,7 +85,7 @@ def _from_mask(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) 
     step = 2 * REACH / (SIDE - 1) * radius / spacing
     offset = centre - step * (SIDE - 1) / 2
     field = ndimage.affine_transform(distance, step, offset, (SIDE,) * 3, order=1, mode="nearest")
-    return np.asarray(ndimage.gaussian_filter(field, 0.7), np.float32)
+    return np.asarray(ndimage.gaussian_filter(field, rounding), np.float32)
 
 
 def _invent(kind: int, rng: np.random.Generator) -> Array:
