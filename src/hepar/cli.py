@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import hepar
+from hepar.cli_study import study
 from hepar.errors import HeparError, MissingExtra
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(study, name="study")
 # Libraries that the base install lacks, and the extra that brings each.
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "train"}
 In = Annotated[
@@ -250,69 +252,6 @@ def export(
     from hepar.training.export import export_run
 
     say(export_run(run, out, card, weights))
-
-
-study = typer.Typer(help="Comparisons under one protocol; each is resumable.", no_args_is_help=True)
-app.add_typer(study, name="study")
-
-
-@study.command("folds")
-def study_folds(
-    data: Annotated[list[Path], typer.Argument(help="Data set folders; a patient in several is one patient.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Fold file to write.")],
-    count: Annotated[int, typer.Option(help="Number of folds.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of the deal.")] = 2018,
-    always_test: Annotated[str, typer.Option(help="Patients tested in every fold, separated by commas.")] = "",
-    extend: Annotated[Path | None, typer.Option(help="Fold file to keep: only new patients are dealt.")] = None,
-) -> None:
-    """Deal data sets' patients into folds, stratified on tumour burden."""
-    from hepar.cases import load_folds, save_folds
-    from hepar.datasets import open_cases
-    from hepar.study.folds import extend_folds, make_folds
-
-    cases = [case for folder in data for case in open_cases(folder)]
-    tested = always_test.replace(",", " ").split()
-    save_folds(extend_folds(load_folds(extend), cases, seed) if extend else make_folds(cases, count, seed, tested), out)
-
-
-@study.command("score")
-def study_score(
-    model: Annotated[Path, typer.Argument(help="Model folder.")],
-    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for scores.json, cases.csv and study.json.")],
-    folds: Annotated[Path, typer.Option(help="Fold file.")],
-    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
-) -> None:
-    """Score a model on a fold's left-out patients and the two whole volumes."""
-    from hepar.service.console import say
-    from hepar.study.arms import score_model
-    from hepar.study.six_arms import SixArms, trials
-
-    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, {})
-    score_model(model, trials(plan), out, say)
-
-
-@study.command("six-arms")
-def study_six_arms(
-    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Study folder.")],
-    folds: Annotated[Path, typer.Option(help="Fold file.")],
-    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
-    alexnet: Annotated[str, typer.Option(help="Weights of CDNN-Alex's encoder.")] = "imagenet",
-    resnet18: Annotated[str, typer.Option(help="Weights of CDNN-ResNet18's encoder.")] = "imagenet",
-    squeezenet: Annotated[str, typer.Option(help="Weights of CDNN-Squeeze's encoder.")] = "imagenet",
-    setting: Annotated[list[str] | None, typer.Option("--set", help="Change the budget: epochs=3.")] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="Run only this arm, such as cdnn_alex_with.")] = None,
-) -> None:
-    """The paper's two networks and CDNN-Squeeze, with and without its preprocessing, on one fold."""
-    from hepar.service.console import say, training_listener
-    from hepar.study.six_arms import SixArms, six_arms
-
-    weights = {"cdnn_alex": alexnet, "cdnn_resnet18": resnet18, "cdnn_squeeze": squeezenet}
-    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, weights,
-                   tuple(setting or ()), tuple(arm or ()))  # fmt: skip
-    with training_listener() as listen:
-        six_arms(plan, out, listen, say)
 
 
 def _plain(text: str) -> str:

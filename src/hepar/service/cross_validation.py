@@ -30,7 +30,9 @@ class TableOrder:
     draws: int = 2000
 
 
-def cross_validation(order: TableOrder, out: Path, listen: Listener = lambda *_: None, say: Say = lambda _: None) -> Any:
+def cross_validation(
+    order: TableOrder, out: Path, listen: Listener = lambda *_: None, say: Say = lambda _: None
+) -> Any:
     """Write `table.json`, `table.md`, `figures.csv` and `patients.csv`; gives the document.
 
     Scores are kept beside the predictions, so a second table costs seconds.

@@ -1,0 +1,112 @@
+"""`hepar study ...`: comparisons under one protocol. Translation only, as `hepar.cli`."""
+
+# A command has as many options as its users need.
+# ruff: noqa: PLR0913, PLR0917
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folds = Annotated[Path, typer.Option(help="Fold file.")]
+study = typer.Typer(help="Comparisons under one protocol; each is resumable.", no_args_is_help=True)
+
+
+@study.command("folds")
+def study_folds(
+    data: Annotated[list[Path], typer.Argument(help="Data set folders; a patient in several is one patient.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Fold file to write.")],
+    count: Annotated[int, typer.Option(help="Number of folds.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of the deal.")] = 2018,
+    always_test: Annotated[str, typer.Option(help="Patients tested in every fold, separated by commas.")] = "",
+    extend: Annotated[Path | None, typer.Option(help="Fold file to keep: only new patients are dealt.")] = None,
+) -> None:
+    """Deal data sets' patients into folds, stratified on tumour burden."""
+    from hepar.cases import load_folds, save_folds
+    from hepar.datasets import open_cases
+    from hepar.study.folds import extend_folds, make_folds
+
+    cases = [case for folder in data for case in open_cases(folder)]
+    tested = always_test.replace(",", " ").split()
+    save_folds(extend_folds(load_folds(extend), cases, seed) if extend else make_folds(cases, count, seed, tested), out)
+
+
+@study.command("score")
+def study_score(
+    model: Annotated[Path, typer.Argument(help="Model folder.")],
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for scores.json, cases.csv and study.json.")],
+    folds: Annotated[Path, typer.Option(help="Fold file.")],
+    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
+) -> None:
+    """Score a model on a fold's left-out patients and the two whole volumes."""
+    from hepar.service.console import say
+    from hepar.study.arms import score_model
+    from hepar.study.six_arms import SixArms, trials
+
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, {})
+    score_model(model, trials(plan), out, say)
+
+
+@study.command("six-arms")
+def study_six_arms(
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Study folder.")],
+    folds: Annotated[Path, typer.Option(help="Fold file.")],
+    fold: Annotated[int, typer.Option(help="Which fold to test on.")] = 0,
+    alexnet: Annotated[str, typer.Option(help="Weights of CDNN-Alex's encoder.")] = "imagenet",
+    resnet18: Annotated[str, typer.Option(help="Weights of CDNN-ResNet18's encoder.")] = "imagenet",
+    squeezenet: Annotated[str, typer.Option(help="Weights of CDNN-Squeeze's encoder.")] = "imagenet",
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Change the budget: epochs=3.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Run only this arm, such as cdnn_alex_with.")] = None,
+) -> None:
+    """The paper's two networks and CDNN-Squeeze, with and without its preprocessing, on one fold."""
+    from hepar.service.console import say, training_listener
+    from hepar.study.six_arms import SixArms, six_arms
+
+    weights = {"cdnn_alex": alexnet, "cdnn_resnet18": resnet18, "cdnn_squeeze": squeezenet}
+    plan = SixArms(data / "lits512", data / "ct", data / "dicom", folds, fold, weights,
+                   tuple(setting or ()), tuple(arm or ()))  # fmt: skip
+    with training_listener() as listen:
+        six_arms(plan, out, listen, say)
+
+
+@study.command("predict")
+def study_predict(
+    source: Annotated[Path, typer.Argument(help="Model folder, or label files that another program predicted.")],
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, slices256/, slices512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the whole cross-validation.")],
+    folds: Folds,
+    fold: Annotated[int, typer.Option(help="Whose test patients are predicted.")] = 0,
+    name: Annotated[str, typer.Option(help="The method's name in tables; default: the model's or folder's.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Only these cases: 'whole volumes', slices256, ...")] = None,
+) -> None:
+    """Label a fold's left-out patients, beside their references; finished ones are kept."""
+    from hepar.service.console import say
+    from hepar.study.left_out import FoldFolder, cases_to_test, fold_of, predict_left_out, take_predictions
+
+    cases, place = cases_to_test(data, fold_of(folds, fold), tuple(group or ())), FoldFolder(out, fold)
+    label = predict_left_out if (source / "model.json").is_file() else take_predictions
+    made = label(source, name or source.resolve().name, cases, place, say)
+    say(f"{made} of {len(cases)} cases labelled now; tables: `hepar study table {out.name}`")
+
+
+@study.command("table")
+def study_table(
+    folder: Annotated[Path, typer.Argument(help="Folder of `hepar study predict`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for table.md, table.json and two CSV files.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="Methods in the order of their columns; default: all.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 1,
+) -> None:
+    """Score all folds and methods; means, medians, lesions, false alarms and paired tests over patients."""
+    from hepar.service.console import say
+    from hepar.service.cross_validation import TableOrder, cross_validation
+    from hepar.service.scoreboard_console import referee_listener
+
+    with referee_listener() as listen:
+        cross_validation(TableOrder(folder, tuple(method or ()), workers), out, listen, say)
+    say(f"tables are in {out / 'table.md'}")
