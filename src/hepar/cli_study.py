@@ -110,3 +110,25 @@ def study_table(
     with referee_listener() as listen:
         cross_validation(TableOrder(folder, tuple(method or ()), workers), out, listen, say)
     say(f"tables are in {out / 'table.md'}")
+
+
+@study.command("robustness")
+def study_robustness(
+    model: Annotated[Path, typer.Argument(help="Model folder with its run.json beside or above it.")],
+    data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for robustness.md and robustness.json.")],
+    folds: Folds,
+    fold: Annotated[int, typer.Option(help="Whose test patients are used.")] = 0,
+    condition: Annotated[list[str] | None, typer.Option(help="Only these: 'noise x2', '5 mm slices', ...")] = None,
+    patient: Annotated[list[str] | None, typer.Option(help="Only these patients.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 2018,
+) -> None:
+    """Dice drop on left-out stacks and volumes: noise, thick slices, windows, contrast, cropping, storage."""
+    from hepar.service.console import say
+    from hepar.study.left_out import STACKS, VOLUMES, cases_to_test, fold_of
+    from hepar.study.robustness import RobustnessOrder, run_robustness
+
+    trials = cases_to_test(data, fold_of(folds, fold), (STACKS, VOLUMES))
+    wanted = tuple(trial for trial in trials if not patient or trial.case.patient in patient)
+    run_robustness(model, RobustnessOrder(wanted, tuple(condition or ()), seed), out, say)
+    say(f"the table is in {out / 'robustness.md'}")

@@ -177,7 +177,7 @@ def test_only_shared_patients_are_compared_and_missing_cases_are_told():
 
 def test_union_labels_judge_the_liver_alone():
     document = crossval_document([fold_case("p", ONE, HALF, group=UNION)], ["ours"])
-    assert [row["figure"] for row in document["figures"]] == ["liver_dice", "liver_dice"]
+    assert [(row["figure"], row["subset"]) for row in document["figures"]] == [("liver_dice", EVERYBODY)]
     assert document["lesions"] == document["false_alarms"] == []
 
 
@@ -199,6 +199,16 @@ def test_the_text_says_the_empty_rule_beside_every_mean_and_holds_every_section(
     assert all(len(own) == 1 for own in widths.values())
     assert "− peer" in text
     assert "nan" not in text
+
+
+def test_an_interval_over_fewer_than_five_patients_is_not_shown():
+    def liver(count: int) -> str:
+        document = crossval_document([fold_case(f"p{i}", FREE, labels(10 - i)) for i in range(count)], ["ours"])
+        return next(line for line in markdown(document).splitlines() if line.startswith("| Liver Dice "))
+
+    assert "(n 4)" in liver(4)
+    assert "[" not in liver(4)
+    assert "[" in liver(5)
 
 
 def test_the_csv_files_hold_all_digits_and_no_nan():

@@ -70,7 +70,8 @@ LIVER_ASSD = Measure("liver_assd_mm", "Liver ASSD", "mm", "low", DISTANCE_RULE)
 TUMOUR_ASSD = Measure("tumour_assd_mm", "Tumour ASSD", "mm", "low", DISTANCE_RULE)
 COMPARED = (LIVER_DICE, TUMOUR_DICE)
 NOTES = (
-    "Unit: patient. Intervals: 95 %, percentile bootstrap over patients; too narrow below 20 patients or so.",
+    "Unit: patient. Intervals: 95 %, percentile bootstrap over patients, shown from 5 patients on and too narrow below "
+    "20 or so.",
     "Stacks hold every second slice of a scan, with gaps. Loose slices have no place in their scan: Dice only.",
     "Lesions: 6-connected components, matched one to one; found at IoU > 0 and, more strictly, IoU > 0.5.",
     "False alarms: lesions found in patients without tumour, with Garwood's exact Poisson interval; where several "
@@ -209,9 +210,15 @@ class _Tables:
             {"section": section, "subset": subset, **self._figure(measure, method, self.rows(groups, method, subset))}
             for measure, subsets in wanted
             for subset in subsets
+            if self._tells_something(groups, subset)
             for method in self.methods
-            if any(self.rows(groups, each, subset) for each in self.methods)
         ]
+
+    def _tells_something(self, groups: Sequence[str], subset: str) -> bool:
+        """False for a subset without patients, and for one that leaves out outliers where there are none."""
+        there = {row["patient"] for method in self.methods for row in self.rows(groups, method, EVERYBODY)}
+        rows = [row for method in self.methods for row in self.rows(groups, method, subset)]
+        return bool(rows) and (BUT not in subset or bool(there & set(OUTLIERS)))
 
     def _figure(self, measure: Measure, method: str, rows: Sequence[Row]) -> Row:
         values = np.array([row.get(measure.name, math.nan) for row in rows], np.float64)
@@ -244,6 +251,8 @@ class _Tables:
         """Pooled recall, precision and F1, and recall below 2 mL by lesion and by patient."""
         found = []
         for subset in (EVERYBODY, BUT, SIZES[0]):
+            if not self._tells_something(groups, subset):
+                continue
             for overlap in OVERLAPS:
                 for name, terms in RATIOS.items():
                     if subset == SIZES[0] and name != "recall":

@@ -11,6 +11,8 @@ from typing import Any
 Row = Mapping[str, Any]
 Document = Mapping[str, Any]
 NONE = "–"
+# Resamples of two patients have three different means; their interval would look like knowledge.
+FEWEST_FOR_INTERVAL = 5
 _FIGURES = ("section", "subset", "figure", "unit", "method", "mean", "mean_low", "mean_high", "median", "median_low",
             "median_high", "patients", "left_out", "missed", "rule")  # fmt: skip
 
@@ -67,7 +69,7 @@ def _figure_cell(row: Row | None) -> str:
         return f"{NONE} (n 0)"
     places = 1 if row["unit"] == "mm" else 3
     mean, middle = (
-        f"{_number(row[name], places)}{_interval(row[f'{name}_low'], row[f'{name}_high'], places)}"
+        f"{_number(row[name], places)}{_interval(row[f'{name}_low'], row[f'{name}_high'], places, row['patients'])}"
         for name in ("mean", "median")
     )
     counts = f"n {row['patients']}" + "".join(
@@ -94,8 +96,8 @@ def _lesions(document: Document, section: str) -> list[str]:
 def _ratio_cell(row: Row | None) -> str:
     if row is None or _undefined(row["value"]):
         return NONE
-    part = f"{row['top']:g} of {row['bottom']:g}"
-    return f"{_number(row['value'], 3)}{_interval(row['low'], row['high'], 3)} ({part})"
+    part = "" if row["figure"] == "lesion_f1" else f" ({row['top']:g} of {row['bottom']:g})"
+    return f"{_number(row['value'], 3)}{_interval(row['low'], row['high'], 3, row['patients'])}{part}"
 
 
 def _false_alarms(document: Document, section: str) -> list[str]:
@@ -118,7 +120,7 @@ def _comparisons(document: Document, section: str) -> list[str]:
     lines = _head(head)
     for row in own:
         what = f"{row['title']}, {row['subset']}: {row['first']} − {row['second']}"
-        difference = f"{_number(row['difference'], 3)}{_interval(row['low'], row['high'], 3)}"
+        difference = f"{_number(row['difference'], 3)}{_interval(row['low'], row['high'], 3, row['patients'])}"
         tests = [f"{_p(row[f'{t}_p'])} ({_p(row[f'{t}_holm'])})" for t in ("wilcoxon", "permutation")]
         lines.append(_line([what, row["patients"], difference, *tests, _number(row["effect_dz"], 2)]))
     return [*lines, ""]
@@ -154,9 +156,9 @@ def _number(value: float | None, places: int) -> str:
     return NONE if value is None or _undefined(value) else f"{value:.{places}f}".replace("-", "−")
 
 
-def _interval(low: float | None, high: float | None, places: int) -> str:
-    """Empty where there is none: fewer than two patients."""
-    if _undefined(low) or _undefined(high):
+def _interval(low: float | None, high: float | None, places: int, patients: int = FEWEST_FOR_INTERVAL) -> str:
+    """Empty where there is none, and where a bootstrap over so few patients means nothing."""
+    if _undefined(low) or _undefined(high) or patients < FEWEST_FOR_INTERVAL:
         return ""
     return f" [{_number(low, places)}, {_number(high, places)}]"
 
