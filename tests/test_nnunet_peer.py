@@ -109,6 +109,14 @@ def test_a_whole_scan_of_a_training_patient_is_not_tested(parts, tmp_path):
     assert [c.id for c in parts["run"].scans_to_test(order(tmp_path, [["b", "lits034", "a.nii", "b.nii"]]))] == ["b"]
 
 
+def test_two_trainings_do_not_share_a_work_folder(parts, tmp_path):
+    first = parts["run"].held(tmp_path / "train.lock")
+    with pytest.raises(BadInput, match="already runs"):
+        parts["run"].held(tmp_path / "train.lock")
+    first.close()
+    parts["run"].held(tmp_path / "train.lock").close()
+
+
 class Watch:
     """A clock to set by hand: the wall's seconds; the processor works half of them."""
 

@@ -190,6 +190,7 @@ def train(order: argparse.Namespace) -> None:
     import torch
     from trainer import CLOCK, FINAL, LATEST
 
+    lock = held(order.work / "train.lock")  # noqa: F841 (until this process ends)
     measured = _json(order.work / "speed.json")
     each_s = measured["seconds"][measured["fastest"]][order.count]
     if order.batch:
@@ -215,6 +216,19 @@ def train(order: argparse.Namespace) -> None:
         trainer.load_checkpoint(str(results(order.work) / LATEST))
     trainer.run_training()
     files.write_json(order.work / "peer.json", facts(order, measured, trainer))
+
+
+def held(path: Path) -> Any:
+    """The open file that keeps a second training out of the work folder; gone with the process, however it ends."""
+    import fcntl
+
+    file = path.open("w", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise BadInput("a training already runs in this work folder; wait for its end or stop it") from error
+    return file
 
 
 def facts(order: argparse.Namespace, measured: dict[str, Any], trainer: Any) -> dict[str, Any]:
