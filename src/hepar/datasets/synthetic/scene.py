@@ -1,0 +1,65 @@
+"""A CT under construction: the canvas, the organs that were drawn, the frame of the trunk, one patient's tissues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepar.datasets.phantom.canvas import Canvas, Floats, Mask
+from hepar.datasets.synthetic.fields import grain
+from hepar.datasets.synthetic.organ_map import Organ, OrganMap
+from hepar.datasets.synthetic.tissue import Phase, Tissue
+from hepar.datasets.synthetic.torso import Torso, torso_of
+
+# Vertebral bodies, arch and the muscles beside them: nothing of the cavity lies here.
+SPINE_HALF_WIDTH_MM = 24.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """`canvas.hu` and `canvas.free` are painted in place; all else stays as it is.
+
+    `labels` are organ numbers (z, y, x).
+    """
+
+    canvas: Canvas
+    labels: NDArray[np.uint8]
+    torso: Torso
+    tissue: Tissue
+    phase: Phase
+    rng: np.random.Generator
+
+    def of(self, *organs: Organ) -> Mask:
+        return np.asarray(np.isin(self.labels, organs))
+
+    def lacks(self, organ: Organ, ml: float) -> bool:
+        """Fewer than `ml` of this organ were drawn: the rest, or all of it, is hidden in "body"."""
+        return bool(np.count_nonzero(self.labels == organ) * self.canvas.voxel_ml < ml)
+
+    def grain(self, size_mm: float) -> Floats:
+        return grain(self.rng, self.labels.shape, self.canvas.spacing_mm, size_mm)
+
+    def paint(self, mask: Mask, hu: ArrayLike) -> None:
+        """HU for a mask over the whole grid; it is taken afterwards."""
+        self.canvas.hu[mask] = np.broadcast_to(hu, mask.shape)[mask]
+        self.canvas.free &= ~mask
+
+    def spine_at(self, z: float) -> tuple[float, float]:
+        """x of the spine and y of its front at the height `z` in mm."""
+        heights = self.torso.axes_mm[0]
+        return (
+            float(np.interp(z, heights, self.torso.spine_x)),
+            float(np.interp(z, heights, self.torso.spine_front)),
+        )
+
+
+def scene_of(organs: OrganMap, tissue: Tissue, phase: Phase, rng: np.random.Generator) -> Scene:
+    """An empty scene: air, with the cavity free where no organ was drawn."""
+    torso = torso_of(organs, rng)
+    canvas = Canvas(organs.labels.shape, organs.geometry.spacing_mm, rng, warp_mm=3.5)
+    left, behind = torso.beside_spine()
+    spine = (np.abs(left) < SPINE_HALF_WIDTH_MM) & (behind > -1)
+    canvas.free[:] = torso.body & (torso.wall_mm < 0) & ~spine & (organs.labels <= Organ.BODY)
+    return Scene(canvas, organs.labels, torso, tissue, phase, rng)
