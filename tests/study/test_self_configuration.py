@@ -57,8 +57,9 @@ def planned(monkeypatch, tmp_path):
 
     def plan(cases, *, machine=LAPTOP, pace=PACE, bf16=2.0, can=("fp32", "bf16"), minutes=60.0, **order):
         def seconds(network, recipe, device, _):
-            kind = "slices3" if network.slices == 3 else "full" if network.stem == 1 else "fast"
-            kind = "halved" if network.stem == 2 and network.channels[0] == 32 else kind
+            stem = getattr(network, "stem", 1)
+            kind = "slices3" if network.slices == 3 else "full" if stem == 1 else "fast"
+            kind = "halved" if stem == 2 and network.channels[0] == 32 else kind
             return pace[kind] * (1 if recipe.precision == "bf16" else bf16) if recipe.precision in can else math.inf
 
         monkeypatch.setattr(self_configuration, "training_cases", lambda _: cases)
@@ -124,6 +125,14 @@ def test_a_larger_network_is_chosen_where_the_time_allows_it(planned):
     assert ("halved" in tried, "full" in tried) == (True, False)
     slow = {name: 5 * seconds for name, seconds in PACE.items()}
     assert planned(patients(8), pace=slow).method == "residual_unet/fast"
+
+
+def test_weights_that_know_pictures_choose_the_network_they_belong_to(planned):
+    plan = planned(patients(8), encoder_weights="squeezenet.npz")
+    assert plan.method == "squeeze_unet"
+    assert planned(patients(8, mm=(10.0, 6.0, 6.0)), encoder_weights="imagenet").method == "squeeze_unet/single"
+    assert planned(patients(8), encoder_weights="none").method.startswith("residual_unet")
+    assert "--encoder-weights" in why(planned(patients(8)), "network")
 
 
 def test_slices_without_near_neighbours_are_not_given_neighbours(planned):

@@ -29,7 +29,7 @@ from hepar.training.loop import Listener
 from hepar.training.machine import Machine, bytes_per_image, this_machine, update_seconds
 from hepar.training.recipe import Recipe
 
-METHOD = "residual_unet"
+SCRATCH, PRETRAINED = "residual_unet", "squeeze_unet"
 PLAN = "plan.json"
 # A GPU of one's own can work overnight; a laptop is wanted back.
 MINUTES, GPU_MINUTES = 60.0, 240.0
@@ -46,12 +46,16 @@ class Candidate:
 
 # Smallest first. The counts say where a larger network, trained for the same time, overtakes a smaller one:
 # a cautious guess until measured, since few updates hurt more than few channels.
-CANDIDATES = (
-    Candidate(f"{METHOD}/fast", 0),
-    Candidate(f"{METHOD}/halved", 2500),
-    Candidate(METHOD, 3000),
-    Candidate(f"{METHOD}/slices3", 3000, stacks=True),
-)
+CANDIDATES = {
+    SCRATCH: (
+        Candidate(f"{SCRATCH}/fast", 0),
+        Candidate(f"{SCRATCH}/halved", 2500),
+        Candidate(SCRATCH, 3000),
+        Candidate(f"{SCRATCH}/slices3", 3000, stacks=True),
+    ),
+    # An ImageNet start led from-scratch networks of its size at every count of updates tried (studies/experiments).
+    PRETRAINED: (Candidate(f"{PRETRAINED}/single", 0), Candidate(PRETRAINED, 0, stacks=True)),
+}
 # From here on the next slice shows other anatomy.
 THICK_MM = 6.0
 # More of the same picture teaches nothing new, however augmented (nnU-Net shows a LiTS slice about as often).
@@ -173,6 +177,8 @@ class _Planner:
         self.order, self.wishes, self.machine, self.seen = order, wishes, machine, seen
         self.minutes = wishes.minutes or (GPU_MINUTES if machine.device.startswith("cuda") else MINUTES)
         self.asked = {text.partition("=")[0]: text.partition("=")[2] for text in order.settings}
+        self.family = PRETRAINED if order.encoder_weights not in (None, "none") else SCRATCH
+        self.candidates = CANDIDATES[self.family]
         self.settings: list[str] = []
         self.rows: list[Row] = []
 
@@ -212,7 +218,7 @@ class _Planner:
         return share + (f"; {self.seen.union_cases} scans mark liver-or-tumour only" if self.seen.union_cases else "")
 
     def _window(self) -> None:
-        window = next(s for s in self.method(METHOD).prepare if isinstance(s, Window))
+        window = next(s for s in self.method(self.family).prepare if isinstance(s, Window))
         hu, low, high = self.seen.liver_hu, window.low_hu, window.high_hu
         inside = float(((hu >= low) & (hu <= high)).mean())
         count, all_of = self.seen.windowed_scans, len(self.seen.scans)
@@ -223,12 +229,12 @@ class _Planner:
             margin = max(100.0, (top - bottom) / 2)
             low, high = math.floor(bottom - margin), math.ceil(top + margin)
             why = f"the liver lies at {bottom:.0f} to {top:.0f}: are these Hounsfield units? see `hepar doctor`{kind}"
-            if self.method(METHOD).recipe.synthesis and "synthesis" not in self.asked:
+            if self.method(self.family).recipe.synthesis and "synthesis" not in self.asked:
                 self.settings.append("synthesis=null")  # painted lesions have the usual window's HU
         self._set("window", "window", f"{low:g},{high:g}", (f"{low:g} to {high:g} HU", why))
 
     def _pixels(self) -> None:
-        usual = self.method(METHOD).grid.pixel_mm or 1.5
+        usual = self.method(self.family).grid.pixel_mm or 1.5
         own = max(self.seen.median(1), self.seen.median(2))
         pixel = round(max(usual, own), 3)
         why = f"the data has {own:.2g} mm; finer costs time" if pixel == usual else "as fine as the data"
@@ -237,7 +243,7 @@ class _Planner:
             self._say("pixel", f"matrix of {self.asked['matrix']}", "as asked")
         else:
             self._set("pixel", "pixel_mm", f"{pixel:g}", (f"{pixel:g} mm", why))
-        method = self.method(METHOD)
+        method = self.method(self.family)
         sizes = [method.grid.plan(scan.geometry).padded_size for scan in self.seen.scans]
         largest, usual_patch = max(max(size) for size in sizes), method.recipe.patch or 256
         patch = min(usual_patch, -(-largest // PATCH_STEP) * PATCH_STEP)
@@ -247,7 +253,7 @@ class _Planner:
     def _precision(self) -> None:
         times = {}
         for precision in ("fp32", "bf16"):
-            method = self.method(CANDIDATES[0].name)
+            method = self.method(self.candidates[0].name)
             recipe = replace(method.recipe, precision=precision)
             times[precision] = update_seconds(
                 method.network, recipe, self.machine.device, self.wishes.trial_seconds / 2
@@ -269,7 +275,7 @@ class _Planner:
         working = self._seconds()
         chosen: tuple[Candidate, float] | None = None
         tried: list[str] = []
-        for candidate in CANDIDATES:
+        for candidate in self.candidates:
             if candidate.stacks and not stacked:
                 continue
             method = self.method(candidate.name)
@@ -285,7 +291,8 @@ class _Planner:
         if not math.isfinite(chosen[1]):
             raise BadInput("not even the smallest network fits this machine; choose --device cpu, or --set patch=128")
         alone = "" if stacked else "; slices lie too far apart to see neighbours"
-        self._say("network", chosen[0].name, f"updates in the time: {', '.join(tried)}{alone}")
+        start = "" if self.family == PRETRAINED else "; --encoder-weights imagenet gives a network that knows pictures"
+        self._say("network", chosen[0].name, f"updates in the time: {', '.join(tried)}{alone}{start}")
         method = self.method(chosen[0].name)
         micro = self._micro_batch(method)
         why = "fits memory at once" if micro == method.recipe.batch else "in pieces that fit memory"
@@ -325,7 +332,7 @@ class _Planner:
             if scan.labels == "full"
         ]
         judges = round(self.seen.real_full_patients * float(np.mean(judging))) if judging else 0
-        share = self.method(METHOD).recipe.validation_share or 0.15
+        share = self.method(self.family).recipe.validation_share or 0.15
         held = max(1, round(judges * share)) if judges >= LEAST_JUDGES else 0
         why = f"of about {judges} that have {LEAST_SLICES} labelled slices or more; shows how well it goes"
         if not held:
