@@ -73,6 +73,26 @@ def test_a_scan_in_any_turn_is_packed_in_the_axial_view(parts, small_scan, tmp_p
     assert np.array_equal(stored(folder / "imagesTr" / "lits512-lits001_0000.nii.gz"), ct.values)
 
 
+class Threshold:
+    """Stands for nnU-Net's predictor: 150 HU and above is liver. Remembers what it was given."""
+
+    def predict_single_npy_array(self, hu, facts):
+        self.hu, self.spacing_mm = hu, facts["spacing"]
+        return (hu[0] >= 150).astype(np.int64)
+
+
+def test_found_labels_lie_on_the_scans_own_grid_and_the_network_sees_the_axial_window(parts, oblique_grid):
+    values = np.random.default_rng(2).integers(-200, 300, oblique_grid.shape).astype(np.int16)
+    ct, predictor = Volume(values, oblique_grid), Threshold()
+    found = parts["run"].found_by(predictor, Case("a", "a", lambda: ct))
+    assert found.geometry.same_grid(oblique_grid)
+    assert np.array_equal(found.labels, values >= 150)
+    assert (predictor.hu.dtype, predictor.hu.min(), predictor.hu.max()) == (np.float32, -40, 160)
+    axial = ct.axial()
+    assert np.array_equal(predictor.hu[0], np.clip(axial.values, -40, 160))
+    assert predictor.spacing_mm == pytest.approx(axial.geometry.spacing_mm)
+
+
 def flipped(ct: Volume):
     from hepar.geometry import Geometry
 
