@@ -132,3 +132,25 @@ def study_robustness(
     wanted = tuple(trial for trial in trials if not patient or trial.case.patient in patient)
     run_robustness(model, RobustnessOrder(wanted, tuple(condition or ()), seed), out, say)
     say(f"the table is in {out / 'robustness.md'}")
+
+
+@study.command("gallery")
+def study_gallery(
+    folder: Annotated[Path, typer.Argument(help="Folder of `hepar study predict`.")],
+    data: Annotated[Path, typer.Argument(help="The data that was predicted.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder outside of any repository, for PNG and HTML.")],
+    folds: Folds,
+    method: Annotated[str, typer.Option(help="Whose results are shown.")],
+    each: Annotated[int, typer.Option(help="Cases of each kind: worst liver, worst tumour, false alarms, chance.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of those by chance.")] = 2018,
+    group: Annotated[list[str] | None, typer.Option(help="Only these cases: 'whole volumes', slices256, ...")] = None,
+) -> None:
+    """Left-out patients with reference and result outlined: both volumes, the worst, and some by chance."""
+    from hepar.service.console import say
+    from hepar.service.left_out_gallery import GalleryOrder, left_out_gallery
+    from hepar.service.scoreboard_console import referee_listener
+
+    order = GalleryOrder(folder, data, folds, method, each, seed, tuple(group or ()))
+    with referee_listener() as listen:
+        paths = left_out_gallery(order, out, listen)
+    say(f"{len(paths) - 1} sheets; open {paths[-1]}")

@@ -73,6 +73,7 @@ NOTES = (
     "Unit: patient. Intervals: 95 %, percentile bootstrap over patients, shown from 5 patients on and too narrow below "
     "20 or so.",
     "Stacks hold every second slice of a scan, with gaps. Loose slices have no place in their scan: Dice only.",
+    "slices512 holds greys without a scale; -1000 to 1000 HU was guessed for all of them.",
     "Lesions: 6-connected components, matched one to one; found at IoU > 0 and, more strictly, IoU > 0.5.",
     "False alarms: lesions found in patients without tumour, with Garwood's exact Poisson interval; where several "
     "folds' models tested one scan, their counts are not independent and the interval is too narrow.",
