@@ -22,6 +22,7 @@ from hepar.metrics import evaluate
 from hepar.preprocess import InPlaneGrid
 from hepar.training.deep_method import DeepMethod
 from hepar.training.deep_method3d import Deep3dMethod
+from hepar.training.two_pass import TwoPassMethod
 from hepar.volume import LabelMap, Volume
 
 PHANTOM = PhantomSettings(seed=3, shape=(10, 64, 64), spacing_mm=(19, 6, 6), lesions=3, noise_hu=8)
@@ -43,6 +44,8 @@ def case() -> Case:
 
 def quick(method: Any, **recipe: object) -> Any:
     """The same method with a tenth of the channels, small pictures and a recipe that learns one phantom by heart."""
+    if isinstance(method, TwoPassMethod):
+        return method.each(lambda one: quick(one, **recipe))
     assert isinstance(method, DeepMethod | Deep3dMethod), "a new kind of method: teach `quick` how to make it small"
     by_heart = replace(
         method.recipe,

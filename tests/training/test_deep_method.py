@@ -74,6 +74,6 @@ class _Eval:
 
 
 def test_a_network_of_blocks_is_not_exported(tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "open_model", lambda _: SimpleNamespace(network={"side": 128}))
+    monkeypatch.setattr(export_module, "open_model", lambda _: SimpleNamespace(network={"side": 128}, first=None))
     with pytest.raises(BadModel, match="no ONNX form"):
         export_module.export_run([tmp_path], tmp_path / "out", tmp_path / "card.json")

@@ -22,6 +22,7 @@ from hepar.inference.blocks import BlockSegmenter
 from hepar.inference.decision import ARGMAX, decision_from_json
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
+from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.preprocess.intensity import steps_from_json, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
 
@@ -53,6 +54,7 @@ class Model:
     weights: Path
     sha256: str
     network: dict[str, Any]
+    first: FirstPass | None = None
 
     @property
     def id(self) -> str:
@@ -62,12 +64,31 @@ class Model:
         around += list(_beyond_defaults(self.pipeline).values())
         # Blocks are cut as the network's settings say: another spacing gives other labels with the same weights.
         around += [self.network] if "side" in self.network else []
+        around += [self.first.model.id, str(self.first.margin_mm)] if self.first else []
         hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
         return f"{self.card.name}@{hashed[:12]}"
 
 
-def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path, network: dict[str, Any]) -> Model:
-    """Write `model.json` beside `weights`, which already lies in `folder`."""
+@dataclass(frozen=True)
+class FirstPass:
+    """The model that finds the liver for a second one, which sees `margin_mm` around it."""
+
+    model: Model
+    margin_mm: float
+
+
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    pipeline: Pipeline,
+    weights: Path,
+    network: dict[str, Any],
+    first_margin_mm: float | None = None,
+) -> Model:
+    """Write `model.json` beside `weights`, which already lies in `folder`.
+
+    With `first_margin_mm` the model in `folder`/coarse finds the liver first.
+    """
     facts = {
         "format": FORMAT,
         "kind": "onnx" if weights.suffix == ".onnx" else "torch",
@@ -78,6 +99,7 @@ def save_model(folder: Path, card: ModelCard, pipeline: Pipeline, weights: Path,
         "grid": asdict(pipeline.grid),
         "clean": postprocess.steps_to_json(pipeline.clean),
         **_beyond_defaults(pipeline),
+        **({} if first_margin_mm is None else {"first_pass": {"margin_mm": first_margin_mm}}),
         "card": asdict(card),
     }
     terms = folder / "WEIGHTS_LICENSE.txt"
@@ -119,7 +141,18 @@ def open_model(folder: Path | str | None = None) -> Model:
         raise BadModel(
             f"{where.name}/{weights.name} is missing or not the file that model.json describes; fetch the model again"
         )
-    return Model(where, card, pipeline, kind, weights, sha256, network)
+    return Model(where, card, pipeline, kind, weights, sha256, network, _first_pass(where, facts.get("first_pass")))
+
+
+def _first_pass(folder: Path, facts: Any) -> FirstPass | None:
+    """The coarse model in the folder's own `coarse`. Raises BadModel when it is named and not there."""
+    if facts is None:
+        return None
+    try:
+        margin_mm = float(facts["margin_mm"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadModel(f"{folder.name}/model.json is damaged ({error}); fetch or export the model again") from error
+    return FirstPass(open_model(folder / "coarse"), margin_mm)
 
 
 def _beyond_defaults(pipeline: Pipeline) -> dict[str, Any]:
@@ -146,6 +179,9 @@ def load_segmenter(model: Model | Path | str | None = None, device: str = "auto"
     if "side" in opened.network:  # a network of blocks
         seen = {name: opened.network[name] for name in ("side", "slice_mm")}
         return BlockSegmenter(predict, opened.pipeline, opened.id, **seen)
+    if opened.first:
+        first, margin_mm = load_segmenter(opened.first.model, device), opened.first.margin_mm
+        return TwoPassSegmenter(predict, opened.pipeline, opened.id, first=first, margin_mm=margin_mm)
     return SlabSegmenter(predict, opened.pipeline, opened.id)
 
 

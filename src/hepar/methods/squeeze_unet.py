@@ -20,6 +20,7 @@ from hepar.preprocess import EqualizeHistogram, InPlaneGrid, MedianInPlane, Wind
 from hepar.training.deep_method import DeepMethod
 from hepar.training.recipe import STRONG, Augmentation, Recipe
 from hepar.training.synthesis import LesionSynthesis
+from hepar.training.two_pass import TwoPassMethod
 
 window = Window(-40, 160)
 network = CdnnSqueeze(decoder="unet", slices=3)
@@ -55,8 +56,9 @@ method = DeepMethod(
     recipe=recipe,
 )
 without_synthesis = replace(recipe, synthesis=None)
+fast = replace(method, network=replace(network, slices=1), grid=InPlaneGrid(pixel_mm=1.5))
 variants = {
-    "fast": replace(method, network=replace(network, slices=1), grid=InPlaneGrid(pixel_mm=1.5)),
+    "fast": fast,
     "first": replace(
         method,
         network=replace(network, slices=1),
@@ -64,6 +66,11 @@ variants = {
         recipe=replace(
             without_synthesis, augmentation=Augmentation(), patch_on_label=0.0, epochs=22, validation_share=0.15
         ),
+    ),
+    # The second pass sees the liver's box in finer pixels; the first one is `fast`.
+    "two_pass": TwoPassMethod(
+        replace(fast, recipe=replace(recipe, epochs=10)),
+        replace(method, grid=InPlaneGrid(pixel_mm=0.75), recipe=replace(recipe, epochs=20)),
     ),
     "single": replace(method, network=replace(network, slices=1)),
     "no_synthesis": replace(method, recipe=without_synthesis),

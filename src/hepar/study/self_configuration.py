@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -194,8 +194,9 @@ class _Planner:
         return TrainingPlan(name, tuple(self.settings), step_mm, self.minutes, tuple(self.rows))
 
     def method(self, name: str) -> DeepMethod:
-        """With all that is settled so far; the user's own settings come last."""
-        return method_of(replace(self.order, method=name, settings=(*self.settings, *self.order.settings)))
+        """With all that is settled so far; the user's own settings come last. No candidate has two passes."""
+        settings = (*self.settings, *self.order.settings)
+        return cast(DeepMethod, method_of(replace(self.order, method=name, settings=settings)))
 
     def _say(self, what: str, chosen: str, why: str) -> None:
         self.rows.append(Row(what, chosen, why))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -19,6 +20,7 @@ from hepar.training.deep_method import DeepMethod, require_same_training
 from hepar.training.loop import Listener
 from hepar.training.recipe import RECIPES, Augmentation, Recipe
 from hepar.training.synthesis import LesionSynthesis
+from hepar.training.two_pass import TwoPassMethod
 
 PHANTOM_SEED = 7
 
@@ -56,13 +58,20 @@ def require_same_order(order: TrainingOrder) -> None:
     require_same_training(order.out, facts)
 
 
-def method_of(order: TrainingOrder) -> DeepMethod:
-    method: DeepMethod = methods.get(order.method)
+def method_of(order: TrainingOrder) -> DeepMethod | TwoPassMethod:
+    """Settings of an order reach both passes of a method of two."""
+    method: DeepMethod | TwoPassMethod = methods.get(order.method)
+    if order.recipe and order.recipe not in RECIPES:
+        raise BadInput(f"no recipe is called {order.recipe}; there are {', '.join(RECIPES)}")
+    change = partial(_ordered, order=order)
+    return method.each(change) if isinstance(method, TwoPassMethod) else change(method)
+
+
+def _ordered(method: DeepMethod, order: TrainingOrder) -> DeepMethod:
+    """With the order's weights, recipe and settings."""
     if order.encoder_weights:
         method = replace(method, encoder_weights=order.encoder_weights)
     if order.recipe:
-        if order.recipe not in RECIPES:
-            raise BadInput(f"no recipe is called {order.recipe}; there are {', '.join(RECIPES)}")
         method = replace(method, recipe=RECIPES[order.recipe])
     for text in order.settings:
         method = _changed(method, text)

@@ -201,4 +201,5 @@ def cleaning(min_ml: float) -> tuple[Clean, ...]:
 def _into_model(folder: Path, decision: Decision, min_ml: float) -> None:
     model = open_model(folder)
     pipeline: Pipeline = replace(model.pipeline, decision=decision, clean=cleaning(min_ml))
-    save_model(folder, model.card, pipeline, model.weights, model.network)
+    margin_mm = model.first.margin_mm if model.first else None
+    save_model(folder, model.card, pipeline, model.weights, model.network, margin_mm)

@@ -46,6 +46,8 @@ def export_run(runs: Sequence[Path], out: Path, card: Path, weights: Weights = "
     scans differently; BadInput for a bad card.
     """
     models = [open_model(run / "model") for run in runs]
+    if any(model.first for model in models):
+        raise BadModel("models of two passes have no ONNX form yet; use the run's model folder as it is")
     if any("side" in model.network for model in models):
         raise BadModel("networks of 3D blocks have no ONNX form yet; use the run's model folder as it is")
     if any(model.pipeline != models[0].pipeline for model in models):
