@@ -154,3 +154,31 @@ def study_gallery(
     with referee_listener() as listen:
         paths = left_out_gallery(order, out, listen)
     say(f"{len(paths) - 1} sheets; open {paths[-1]}")
+
+
+@study.command("tune")
+def study_tune(
+    run: Annotated[Path, typer.Argument(help="Run folder of `hepar train` that held patients back.")],
+    data: Annotated[list[Path], typer.Argument(help="The data it was trained on.")],
+) -> None:
+    """Choose temperature, tumour threshold and cleaning on the run's inner patients; its model takes them over."""
+    from hepar.datasets import open_cases
+    from hepar.service.console import say
+    from hepar.study.tuning import tune
+
+    tune(run, [case for folder in data for case in open_cases(folder)], say)
+    say(f"every trial is in {run / 'tuning.json'}")
+
+
+@study.command("log")
+def study_log(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of `hepar train`, finished or stopped.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for table.md, table.csv and a folder a run.")],
+    verdicts: Annotated[Path | None, typer.Option(help='JSON of {"run": "kept, because ..."}.')] = None,
+) -> None:
+    """What was tried: settings against the first run's, inner figures, why kept or dropped."""
+    from hepar.service.console import say
+    from hepar.study.experiments import read_verdicts, write_log
+
+    write_log(runs, out, read_verdicts(verdicts) if verdicts else {})
+    say(f"the log is in {out / 'table.md'}")

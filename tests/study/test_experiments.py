@@ -70,6 +70,16 @@ def test_the_log_names_what_changed_and_why_it_was_dropped(runs, tmp_path):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_the_command_writes_the_log(hepar_command, runs, tmp_path):
+    (tmp_path / "why.json").write_text(json.dumps({"first": "the base"}))
+    ended = hepar_command("study", "log", *runs, "-o", tmp_path / "log", "--verdicts", tmp_path / "why.json")
+    assert ended.code == 0
+    assert "the base" in (tmp_path / "log" / "table.md").read_text()
+    (tmp_path / "why.json").write_text("[]")
+    ended = hepar_command("study", "log", *runs, "-o", tmp_path / "log", "--verdicts", tmp_path / "why.json")
+    assert ended.code == 2
+
+
 def test_what_is_no_run_is_refused(runs, tmp_path):
     with pytest.raises(BadInput, match=r"run\.json"):
         read_experiment(tmp_path)

@@ -133,3 +133,11 @@ def test_nothing_to_tune_on_is_said(tmp_path, monkeypatch, inner):
     run_folder(tmp_path, monkeypatch, inner)
     with pytest.raises(BadInput, match="validation_share"):
         tuning.tune(tmp_path, [case()])
+
+
+def test_the_command_says_where_the_trials_are(hepar_command, tmp_path, monkeypatch):
+    monkeypatch.setattr("hepar.datasets.open_cases", lambda _: [case()])
+    run_folder(tmp_path, monkeypatch, ["inner"])
+    ended = hepar_command("study", "tune", tmp_path, tmp_path)
+    assert ended.code == 0
+    assert "tuning.json" in ended.out

@@ -92,6 +92,14 @@ def write_log(runs: Sequence[Path], out: Path, verdicts: Mapping[str, str]) -> l
     return found
 
 
+def read_verdicts(path: Path) -> dict[str, str]:
+    """A verdict a run. Raises BadInput when the file is not a JSON object of texts."""
+    found = _json(path)
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise BadInput(f'{path.name} is not a JSON object of {{"run": "verdict"}}')
+    return found
+
+
 def _row(one: Experiment, first: Experiment, verdict: str) -> list[str]:
     changed = [f"{k}={_short(v)}" for k, v in one.settings.items() if first.settings.get(k) != v]
     changed += [f"no {k}" for k in first.settings if k not in one.settings]
