@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepar.datasets.phantom import PhantomSettings, make_phantom
@@ -66,6 +66,7 @@ def test_every_condition_keeps_scan_and_labels_on_one_grid_and_leaves_its_input(
     assert np.array_equal(changed.found.labels, np.minimum(changed.truth.labels, 1))
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.floats(3, 40), st.integers(0, 5))
 def test_noise_is_measured_as_the_spread_of_even_tissue(sigma, seed):
     rng = np.random.default_rng(seed)
@@ -91,6 +92,19 @@ def test_doubled_noise_is_twice_the_noise_and_the_mean_stays():
     assert not np.array_equal(loud.ct.values, noisier(scan, np.random.default_rng(2)).ct.values)
 
 
+def test_what_a_window_cut_off_stays_cut_off():
+    values = np.clip(60 + 30 * np.random.default_rng(0).standard_normal((3, 64, 64)), -40, 160)
+    values[:, :, :20] = -40  # fat
+    values[:, :, 50:] = 160  # bone
+    for condition in (noisier, low_dose, shifted):
+        changed = condition(scan_of(values), np.random.default_rng(1)).ct.values
+        assert (changed[:, :, :20] == -40).all()
+        assert (changed[:, :, 50:] == 160).all()
+        assert not np.array_equal(changed, scan_of(values).ct.values)
+        assert changed.min() >= -40
+        assert changed.max() <= 160
+
+
 def test_grained_noise_has_unit_spread_and_like_neighbours_in_plane_only():
     noise = grained_noise((6, 64, 64), np.random.default_rng(0))
     assert (noise.mean(), noise.std()) == pytest.approx((0, 1), abs=1e-4)
@@ -101,6 +115,7 @@ def test_grained_noise_has_unit_spread_and_like_neighbours_in_plane_only():
 def test_a_low_dose_blurs_an_edge_that_noise_alone_leaves():
     values = np.zeros((2, 64, 64))
     values[:, :, 32:] = 100
+    values[:, 0, 0], values[:, -1, -1] = -50, 200  # the ends of the range are held
     quiet = low_dose(scan_of(values), np.random.default_rng(0)).ct.values
     assert 20 < quiet[0, 30, 31] < 50 < quiet[0, 30, 32] < 80
     assert np.array_equal(noisier(scan_of(values), np.random.default_rng(0)).ct.values, values)
@@ -131,8 +146,10 @@ def test_slices_that_are_thick_already_cannot_be_made_of_5_mm():
 def test_shifts_and_greys_are_what_they_say():
     values = np.array([-1000, -150, -40, 0, 7, 100, 250, 900]).reshape(1, 1, 8) * np.ones((1, 2, 1))
     scan = scan_of(values)
-    assert np.array_equal(shifted(scan, RNG).ct.values, values + 20)
-    assert np.array_equal(shifted(scan, RNG, by_hu=-20).ct.values, values - 20)
+    # The ends of the range are held.
+    assert np.array_equal(shifted(scan, RNG).ct.values[..., 1:-1], values[..., 1:-1] + 20)
+    assert np.array_equal(shifted(scan, RNG, by_hu=-20).ct.values[..., 1:-1], values[..., 1:-1] - 20)
+    assert shifted(scan, RNG).ct.values[0, 0, [0, -1]].tolist() == [-1000, 900]
     grey = eight_bits(scan, RNG).ct.values[0, 0]
     assert (grey[0], grey[-1]) == (-150, 250)
     assert np.abs(grey[1:7] - values[0, 0, 1:7]).max() <= 1

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepar.errors import BadInput
@@ -23,6 +23,7 @@ def test_the_interval_of_a_count_is_garwoods(events):
     assert (both.low, both.high) == pytest.approx(KNOWN[events], abs=1e-3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.integers(1, 50))
 def test_the_interval_holds_the_rate_and_shrinks_with_the_scans(events, scans):
     both = poisson_interval(events, scans)
@@ -46,6 +47,7 @@ def test_without_a_scan_there_is_no_rate_and_negative_counts_are_refused():
         poisson_interval(-1, 3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
 def test_the_interval_of_the_median_is_that_of_resampled_medians(values):
     found = median_interval(values, draws=50, seed=3)

@@ -44,8 +44,16 @@ class Scan:
     found: LabelMap
 
     def with_values(self, values: NDArray[Any]) -> Scan:
-        """Other grey values on the same grid, as whole HU."""
-        return replace(self, ct=self.ct.with_values(np.rint(np.clip(values, -32768, 32767)).astype(np.int16)))
+        """Other grey values on the same grid, as whole HU within the scan's own range; its ends are held.
+
+        What an 8-bit window cut off stays cut off: fat below -40 HU would not rise above it by noise. The
+        padding around a round field of view has none either.
+        """
+        own = self.ct.values
+        low, high = own.min(), own.max()
+        held = (own == low) | (own == high)
+        kept = np.where(held, own, np.rint(np.clip(values, low, high)))
+        return replace(self, ct=self.ct.with_values(kept.astype(np.int16)))
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,10 @@ def _majority(labels: LabelMap, groups: int, count: int, grid: Geometry) -> Labe
 
 
 def shifted(scan: Scan, _: np.random.Generator, by_hu: float = SHIFT_HU) -> Scan:
-    """Every value `by_hu` higher: a scanner out of calibration, or a window read as another."""
+    """Every value `by_hu` higher: a scanner out of calibration, or a window read as another.
+
+    Not those at the ends of the scan's range, which a window cut off.
+    """
     return scan.with_values(scan.ct.values + np.float32(by_hu))
 
 
@@ -147,7 +158,7 @@ def eight_bits(scan: Scan, _: np.random.Generator) -> Scan:
     low, high = OTHER_WINDOW_HU
     step = (high - low) / 255
     grey = np.rint((np.clip(scan.ct.values, low, high) - low) / step)
-    return scan.with_values(low + grey * step)
+    return replace(scan, ct=scan.ct.with_values(np.rint(low + grey * step).astype(np.int16)))
 
 
 def half_contrast(scan: Scan, _: np.random.Generator) -> Scan | None:

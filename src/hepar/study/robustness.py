@@ -42,6 +42,7 @@ NOTES = (
     "Before: labels found on the unchanged scan, carried through the same change. Drop: before minus after, mean over "
     "patients with 95 % bootstrap interval over patients; above 0 is a loss.",
     "Labels equal: share of voxels with the label found on the unchanged scan; 1 wherever only the storage changes.",
+    "Values at the ends of a scan's range, cut off by an 8-bit window, stay there under noise, shift and contrast.",
     "A series whose header lies is out of scope.",
 )
 
@@ -205,8 +206,10 @@ def _false_tumour(rows: Sequence[Row]) -> list[str]:
     if not free:
         return []
     lines = [_line(["tumour-free", "patients", "false tumour mL before", "after"]), "|---|---|---|---|"]
-    for name in dict.fromkeys(row["condition"] for row in free):
+    for name in dict.fromkeys(row["condition"] for row in rows):
         own = [row for row in free if row["condition"] == name]
+        if not own:
+            continue
         before, after = (_mean([row[f"false_ml_{when}"] for row in own]) for when in ("before", "after"))
         lines.append(_line([name, str(len({row["patient"] for row in own})), f"{before:.1f}", f"{after:.1f}"]))
     return [*lines, ""]
