@@ -93,15 +93,17 @@ def _paint_colon(scene: Scene) -> None:
 def _paint_small_bowel(scene: Scene) -> None:
     """Loops that wander through the free part of the belly, each filled in its own way."""
     rng, torso = scene.rng, scene.torso
-    top = liver_height(scene, 0.4)
-    z = torso.axes_mm[0]
-    low = scene.canvas.free & (z < top)[:, None, None] & (torso.wall_mm < -12)
+    z, _, x = torso.axes_mm
+    # Under the liver everywhere, beside it on the left up to the diaphragm.
+    top = np.where(x > torso.axis[1] + 15, liver_height(scene, 0.85), liver_height(scene, 0.35))
+    low = scene.canvas.free & (z[:, None] < top[None])[:, None, :] & (torso.wall_mm < -8)
     places = np.argwhere(low[::2, ::4, ::4]) * (2, 4, 4)
     if not len(places):
         return
     litres = low.sum() * scene.canvas.voxel_ml / 1000
-    # Visceral fat differs more than bowel does: from loops in every corner to few of them in fat.
-    for _ in range(round(litres * float(rng.uniform(7, 16)))):
+    # Whoever has little fat under the skin has little between the loops.
+    lean = np.interp(float(np.median(torso.depth_mm[np.abs(torso.wall_mm) < 2])), (20, 50), (30, 15))
+    for _ in range(round(litres * float(lean * rng.uniform(0.7, 1.3)))):
         iz, iy, ix = places[rng.integers(len(places))]
         point = np.array([torso.axes_mm[2][ix], torso.axes_mm[1][iy], z[iz]])
         heading, path = _unit(rng.normal(0, 1, 3)), [point]
@@ -135,9 +137,9 @@ def _gut_tube(scene: Scene, path: Sequence[Point], radius: float, haustra: float
         if 0 in place.x.shape:
             continue
         level = tube_level(place, part, radii)
-        taken = scene.canvas.fill(place, level, scene.tissue.gut_wall + rng.normal(0, 6), margin_mm=0.8)
+        taken = scene.canvas.fill(place, level, scene.tissue.gut_wall + rng.normal(-8, 9), margin_mm=0.8)
         if taken.any():
-            _fill_loop(scene, place, taken & (level < -2.2), stool)
+            _fill_loop(scene, place, taken & (level < -float(rng.uniform(1.4, 2.6))), stool)
 
 
 def _fill_loop(scene: Scene, place: Place, inner: Mask, stool: bool) -> None:
@@ -169,7 +171,7 @@ def _paint_mesentery(scene: Scene) -> None:
     near = threads(scene.rng, free.shape, scene.canvas.spacing_mm, 26.0)
     fine = threads(scene.rng, free.shape, scene.canvas.spacing_mm, 13.0)
     inner = free & (scene.torso.wall_mm < -4)
-    vessels = inner & ((near < 1.9) | (fine < 0.7))
+    vessels = inner & ((near < 2.0) | (fine < 0.8))
     scene.canvas.hu[vessels] = 0.5 * (scene.tissue.artery + scene.tissue.portal) * 0.85
     hazy = inner & ~vessels
-    scene.canvas.hu[hazy] += np.float32(9) * np.clip(scene.grain(16)[hazy], 0, 3)
+    scene.canvas.hu[hazy] += np.float32(13) * np.clip(scene.grain(14)[hazy] + 0.3, 0, 4)

@@ -25,7 +25,7 @@ def paint_liver(scene: Scene, liver: Mask) -> None:
     """All that lies within `liver` (z, y, x): the truth's liver with its tumours."""
     tissue = scene.tissue
     # Perfusion and fat differ smoothly over a liver by a few HU; lobules give fine grain.
-    hu = tissue.liver + 2.5 * scene.grain(55) + 2.0 * scene.grain(16) + 2.5 * scene.grain(4.5)
+    hu = tissue.liver + 3.0 * scene.grain(55) + 2.5 * scene.grain(16) + 3.0 * scene.grain(4.5)
     box: Box = tuple(slice(int(v.min()), int(v.max()) + 1) for v in np.nonzero(liver))  # type: ignore[assignment]
     part, labels = hu[box], scene.labels[box]
     depth = ndimage.distance_transform_edt(liver[box], sampling=scene.canvas.spacing_mm)

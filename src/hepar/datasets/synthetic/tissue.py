@@ -48,12 +48,13 @@ class Tissue:
 _MEANS: dict[str, tuple[float, ...]] = {
     "native": (58, 43, 43, 42, 43, 48, 32, 30, 40, 28, 54, 38, 45),
     "arterial": (74, 125, 68, 95, 300, 118, 185, 75, 102, 75, 60, 92, 125),
-    "portal": (113, 180, 172, 150, 172, 120, 195, 172, 98, 84, 63, 88, 112),
+    "portal": (110, 180, 172, 150, 172, 120, 195, 172, 98, 84, 63, 88, 112),
     "late": (93, 126, 124, 122, 124, 100, 160, 164, 80, 66, 66, 80, 98),
 }
-_SPREAD = (7, 12, 10, 14, 14, 7, 16, 14, 9, 9, 4, 8, 9)
-# About a third of adults have a fatty liver; 40 HU below normal is severe.
-FATTY_SHARE, MOST_FAT_HU = 0.3, 42.0
+_SPREAD = (11, 12, 10, 14, 14, 7, 16, 14, 9, 9, 4, 8, 9)
+# About a third of adults have a fatty liver; 40 HU below normal is severe (3D-IRCADb 16
+# has 26 HU in the portal phase).
+FATTY_SHARE, MOST_FAT_HU = 0.35, 55.0
 
 
 def draw_tissue(rng: np.random.Generator, phase: Phase) -> Tissue:
@@ -71,7 +72,7 @@ def draw_tissue(rng: np.random.Generator, phase: Phase) -> Tissue:
         **changes,
         bile=float(rng.uniform(0, 18)),
         cyst=float(rng.uniform(0, 20)),
-        fat=float(rng.uniform(-114, -96)),
+        fat=float(rng.uniform(-108, -88)),
         lung=float(rng.uniform(-895, -820)),
         marrow=float(rng.uniform(110, 230)),
         cortical_bone=float(rng.uniform(480, 720)),

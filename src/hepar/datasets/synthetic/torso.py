@@ -226,9 +226,16 @@ def _diaphragm(
         drop = np.where(along > 0, drop_back, drop_front)
         domes.append(apex - 35 * across**2 - drop * along**2)
     sheet = np.maximum(np.maximum(domes[0], domes[1]), right_apex - 48 - 40 * (dy / half[1]) ** 2)
-    sheet = np.maximum(sheet, ndimage.gaussian_filter(np.where(np.isfinite(top), top + 6, -1e3), 1))
+    # Lungs reach deep behind, less at the sides, hardly at all in front.
+    back = np.interp(np.arctan2(np.abs(dx), -dy), (0, 1.2, 2.2, np.pi), (28, 55, 85, 100))
+    # The liver hangs on the diaphragm: over it and close beside it the sheet is the liver's own surface.
+    away, nearest = ndimage.distance_transform_edt(~np.isfinite(top), return_indices=True)
+    near = np.exp(-((away * (axes[2][1] - axes[2][0]) / 22) ** 2))
+    sheet = near * (top[tuple(nearest)] + 3) + (1 - near) * sheet
+    sheet = np.maximum(sheet, right_apex - back)
+    sheet = np.where(np.isfinite(top), np.maximum(sheet, top + 3), sheet)
     lung = labels == Organ.LUNG
     if lung.sum() * np.prod([a[1] - a[0] for a in axes]) / 1000 > LEAST_LUNG_ML:
         base = np.where(lung.any(axis=0), z[np.argmax(lung, axis=0)], np.inf)
         sheet = np.where(np.isfinite(base), base, np.maximum(sheet, right_apex - 25))
-    return np.asarray(ndimage.gaussian_filter(sheet, 2), dtype=np.float32)
+    return np.asarray(ndimage.gaussian_filter(sheet, 1.5), dtype=np.float32)

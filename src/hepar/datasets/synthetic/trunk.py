@@ -43,13 +43,14 @@ def _paint_muscles(scene: Scene) -> None:
     wall = torso.wall_mm
     covered = torso.body & (torso.depth_mm > SKIN_MM + LEAST_FAT_MM)
     ring = covered & (wall >= 0) & (wall < thick)
-    # Three layers at the flanks, parted by thin fat.
-    flank = (np.abs(torso.angle) > 0.7) & (np.abs(torso.angle) < 2.4)
+    # Layers at the flanks, parted by fat that comes and goes.
+    flank = (np.abs(torso.angle) > 0.7) & (np.abs(torso.angle) < 2.2)
     part = wall / np.maximum(thick, 1)
-    between = flank[None] & ((np.abs(part - 0.36) < 0.045) | (np.abs(part - 0.68) < 0.045))
+    gaps = np.clip(1 - np.abs(part - 0.4) / 0.07, 0, 1) + np.clip(1 - np.abs(part - 0.72) / 0.06, 0, 1)
+    gaps *= flank[None] * np.clip(0.25 + 0.7 * scene.grain(38), 0, 1)
     hu = scene.canvas.hu
     hu[ring] = muscle[ring]
-    hu[ring & between] -= 55
+    hu[ring] -= 75 * gaps[ring]
     back = covered & (_back_muscles(scene) < 0) & (wall > -6)
     hu[back] = muscle[back]
     scene.canvas.free &= ~back
