@@ -199,5 +199,5 @@ def test_the_shipped_model_keeps_the_name_under_which_it_was_scored():
         pytest.skip("the study of the shipped model is not in this copy")
     model = open_model()
     assert model.id == json.loads(study.read_text())["model"]
-    changed = replace(model, pipeline=replace(model.pipeline, neighbours=Neighbours(3)))
+    changed = replace(model, pipeline=replace(model.pipeline, neighbours=Neighbours(5)))
     assert changed.id != model.id
