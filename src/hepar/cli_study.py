@@ -116,7 +116,7 @@ def study_table(
 def study_robustness(
     model: Annotated[Path, typer.Argument(help="Model folder with its run.json beside or above it.")],
     data: Annotated[Path, typer.Argument(help="Folder with lits512/, ct/ and dicom/.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for robustness.md and robustness.json.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the table; all folds may share it.")],
     folds: Folds,
     fold: Annotated[int, typer.Option(help="Whose test patients are used.")] = 0,
     condition: Annotated[list[str] | None, typer.Option(help="Only these: 'noise x2', '5 mm slices', ...")] = None,
@@ -130,7 +130,7 @@ def study_robustness(
 
     trials = cases_to_test(data, fold_of(folds, fold), (STACKS, VOLUMES))
     wanted = tuple(trial for trial in trials if not patient or trial.case.patient in patient)
-    run_robustness(model, RobustnessOrder(wanted, tuple(condition or ()), seed), out, say)
+    run_robustness(model, RobustnessOrder(wanted, tuple(condition or ()), seed, fold), out, say)
     say(f"the table is in {out / 'robustness.md'}")
 
 

@@ -92,6 +92,18 @@ def test_where_truth_and_result_agree_both_are_seen():
     assert shows(picture, FOUND_LIVER) > 50
 
 
+@pytest.mark.parametrize("where", [Slice("axial", 4), Slice("coronal", 22), Slice("sagittal", 24)])
+def test_outlines_surround_what_they_mark_in_every_plane(where):
+    tumour = labels((1, (1, 6, 10, 50, 10, 50)), (2, (4, 6, 20, 30, 20, 30)))
+    ct = Volume(np.where(tumour.tumour, 160, -40).astype(np.int16), GRID)
+    picture = np.asarray(outlined(ct, tumour, tumour, where)).astype(int)
+    white = np.argwhere(picture.min(axis=-1) > 250)
+    white = white[(white[:, 1] > 40) & (white[:, 1] < picture.shape[1] - 40)]
+    red = np.argwhere(np.abs(picture - FOUND_TUMOUR).max(axis=-1) < 80)
+    # The tumour's white middle lies in the middle of its outline: up and down as left and right.
+    assert np.median(white, axis=0) == pytest.approx((red.min(axis=0) + red.max(axis=0)) / 2, abs=12)
+
+
 def test_millimetres_are_as_wide_as_high_in_coronal_views():
     picture = pair(item(), Slice("coronal", 25))
     half = np.asarray(picture.crop((0, 0, LOOK.size_px[0], picture.height)).convert("L"))

@@ -123,9 +123,15 @@ def test_lesions_are_pooled_and_small_ones_counted_apart():
     assert lesion(document, "lesion_precision")["value"] == pytest.approx(2 / 3)
     assert lesion(document, "lesion_f1")["value"] == pytest.approx(4 / 6)
     assert lesion(document, "lesion_recall", overlap="half")["value"] == pytest.approx(1 / 3)
-    small = lesion(document, "small_lesion_recall")
+    small_name = "small_lesion_recall"
+    small = lesion(document, small_name)
     assert (small["top"], small["bottom"]) == (2, 3)
     assert lesion(document, "lesion_recall", SIZES[0])["patients"] == 1
+    large = LabelMap(ONE.labels, Geometry.from_spacing(GRID.shape, (50, 10, 10)))
+    small = lesion(
+        crossval_document([fold_case("a", three, found), fold_case("b", large, large)], ["ours"]), small_name
+    )
+    assert (small["top"], small["bottom"]) == (2, 3)
 
 
 def test_false_alarms_are_counts_of_tumour_free_patients_with_the_exact_interval():
@@ -167,6 +173,15 @@ def test_methods_are_compared_patient_by_patient_with_the_paired_tests():
     assert (tumour["difference"], tumour["wilcoxon_p"]) == (test.mean_difference, test.wilcoxon_p)
     assert tumour["patients"] == 7
     assert liver["wilcoxon_holm"] == pytest.approx(2 * liver["wilcoxon_p"])
+
+
+def test_a_patient_in_stacks_and_volumes_is_one_patient_of_all_scans():
+    cases = two_methods() + [
+        fold_case("p0", ONE, ONE if method == "ours" else FREE, group=VOLUMES, method=method, case="w")
+        for method in ("ours", "peer")
+    ]
+    rows = crossval_document(cases, ["ours", "peer"])["comparisons"]
+    assert {row["patients"] for row in rows if row["section"] == ALL_SCANS} == {7}
 
 
 def test_only_shared_patients_are_compared_and_missing_cases_are_told():

@@ -96,9 +96,17 @@ def test_finished_cases_are_kept_for_the_same_model_and_seed(trial, tmp_path):
     # One more condition is all that is run then, and changes no other.
     more = robustness(replace(order, conditions=("noise x2", "+20 HU")), segment, "net@1", tmp_path / "r.json", quiet)
     assert len(asked) == 5
-    assert more[0] == first[1]
-    robustness(order, segment, "net@2", tmp_path / "r.json", quiet)
+    assert more[:2] == first
+    assert more[2]["condition"] == "+20 HU"
+    # Another fold's rows stand beside them, another model of the fold takes their place.
+    both = robustness(replace(order, fold=1), segment, "net@1", tmp_path / "r.json", quiet)
+    assert [(row["fold"], row["condition"]) for row in both] == [
+        (0, "flipped"), (0, "noise x2"), (0, "+20 HU"), (1, "flipped"), (1, "noise x2"),
+    ]  # fmt: skip
     assert len(asked) == 8
+    found = robustness(order, segment, "net@2", tmp_path / "r.json", quiet)
+    assert len(asked) == 11
+    assert [(row["fold"], row["model"]) for row in found] == [(1, "net@1")] * 2 + [(0, "net@2")] * 2
     (tmp_path / "r.json").write_text("{")
     with pytest.raises(BadInput, match=r"r\.json is damaged; remove it"):
         robustness(order, segment, "net@2", tmp_path / "r.json", quiet)
@@ -128,12 +136,14 @@ def row(patient: str, drop: float, **changed) -> dict:
 
 def test_the_table_has_means_intervals_worst_cases_and_names_labels_that_stayed_behind():
     rows = [row("a", 0.1), row("b", 0.3), row("c", 0.2, equal=0.5), {**row("d", 0), "applies": False}]
+    # Two folds tested e: one patient still, whose drop is .2.
+    rows += [row("e", 0.0), row("e", 0.4), row("f", 0.2)]
     liver, tumour = summary(rows)
-    assert (liver["patients"], liver["drop"], liver["worst"]) == (3, pytest.approx(0.2), 0.3)
+    assert (liver["patients"], liver["drop"], liver["worst"]) == (5, pytest.approx(0.2), 0.3)
     assert 0.1 <= liver["low"] <= 0.2 <= liver["high"] <= 0.3
     assert tumour["patients"] == 0
     text = robustness_table(rows)
-    assert "| flipped | rows and columns stored in reverse, affine alike | liver | 3 | 0.900 | 0.700 | 0.200 [" in text
+    assert "| flipped | rows and columns stored in reverse, affine alike | liver | 5 | 0.900 | 0.700 | 0.200 [" in text
     assert "**Labels did not follow the storage**: c (flipped: 0.500000)." in text
     assert "Scans that cannot show a condition: flipped 1." in text
     assert "Dice is left out where both maps are empty" in text

@@ -28,6 +28,7 @@ from hepar.metrics.crop import cropped
 from hepar.metrics.overlap import counts
 from hepar.study.arms import Say, Trial, training_patients
 from hepar.study.conditions import CONDITIONS, Condition, Scan, noise_hu
+from hepar.study.crossval_text import FEWEST_FOR_INTERVAL
 from hepar.study.statistics import bootstrap_interval
 from hepar.study.statistics.medians import median
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
@@ -40,7 +41,7 @@ _EVEN = 0.01
 RULE = "Dice is left out where both maps are empty before or after the change, 0 where one is"
 NOTES = (
     "Before: labels found on the unchanged scan, carried through the same change. Drop: before minus after, mean over "
-    "patients with 95 % bootstrap interval over patients; above 0 is a loss.",
+    "patients with 95 % bootstrap interval over patients, shown from 5 patients on; above 0 is a loss.",
     "Labels equal: share of voxels with the label found on the unchanged scan; 1 wherever only the storage changes.",
     "Values at the ends of a scan's range, cut off by an 8-bit window, stay there under noise, shift and contrast.",
     "A series whose header lies is out of scope.",
@@ -49,11 +50,12 @@ NOTES = (
 
 @dataclass(frozen=True)
 class RobustnessOrder:
-    """What is tested, and by which seed; `conditions` by name, () for all."""
+    """What is tested, and by which seed; `conditions` by name, () for all. Folds share one folder and table."""
 
     trials: tuple[Trial, ...]
     conditions: tuple[str, ...] = ()
     seed: int = SEED
+    fold: int = 0
 
     @property
     def wanted(self) -> list[Condition]:
@@ -76,33 +78,36 @@ def run_robustness(model: Path, order: RobustnessOrder, out: Path, say: Say) -> 
     loaded = load_segmenter(opened)
     rows = robustness(order, loaded.segment, opened.id, out / "robustness.json", say)
     write_text(out / "robustness.md", robustness_table(rows))
-    return rows
+    return [row for row in rows if row["fold"] == order.fold]
 
 
 def robustness(order: RobustnessOrder, segment: Segment, model: str, kept: Path, say: Say) -> list[Row]:
-    """A row a case and condition; those in `kept` of the same model, seed and condition are not run again."""
+    """A row a case and condition, in `kept` after those of other folds.
+
+    What this model finished with this seed is not run again; rows that another
+    model of the fold left there are dropped.
+    """
     conditions = order.wanted
-    rows = _kept_rows(kept, model, order.seed)
+    rows = [row for row in _kept_rows(kept, order.seed) if row["fold"] != order.fold or row["model"] == model]
     for number, trial in enumerate(order.trials):
-        done = {row["condition"] for row in rows if row["case"] == trial.case.id}
+        done = {row["condition"] for row in rows if (row["fold"], row["case"]) == (order.fold, trial.case.id)}
         todo = [condition for condition in conditions if condition.name not in done]
         if not todo:
             continue
         started = time.monotonic()
-        rows += _one_case(trial, todo, segment, order.seed)
-        write_json(kept, {"model": model, "seed": order.seed, "rule": RULE, "notes": list(NOTES), "rows": rows})
+        found = _one_case(trial, todo, segment, order.seed)
+        rows += [{"fold": order.fold, "model": model, **row} for row in found]
+        write_json(kept, {"seed": order.seed, "rule": RULE, "notes": list(NOTES), "rows": rows})
         say(f"  {number + 1} of {len(order.trials)}: {trial.case.id}, {time.monotonic() - started:.0f} s")
-    asked = {trial.case.id for trial in order.trials}
-    names = {condition.name for condition in conditions}
-    return [row for row in rows if row["case"] in asked and row["condition"] in names]
+    return rows
 
 
-def _kept_rows(path: Path, model: str, seed: int) -> list[Row]:
+def _kept_rows(path: Path, seed: int) -> list[Row]:
     if not path.is_file():
         return []
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        rows: list[Row] = stored["rows"] if (stored["model"], stored["seed"]) == (model, seed) else []
+        rows: list[Row] = stored["rows"] if stored["seed"] == seed else []
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path.name} is damaged; remove it and run again") from error
     return [{key: math.nan if value is None else value for key, value in row.items()} for row in rows]
@@ -162,16 +167,15 @@ def summary(rows: Sequence[Row]) -> list[Row]:
         own = [row for row in rows if row["condition"] == name and row["applies"]]
         for structure in ("liver", "tumour"):
             known = [row for row in own if not math.isnan(row[f"{structure}_drop"])]
-            drops = [row[f"{structure}_drop"] for row in known]
-            patients = [row["patient"] for row in known]
-            both = bootstrap_interval(drops, np.ones(len(drops)), patients=patients) if drops else None
+            drops = _by_patient(known, f"{structure}_drop")
+            both = bootstrap_interval(drops, np.ones(len(drops))) if drops else None
             found.append(
                 {
                     "condition": name,
                     "structure": structure,
-                    "patients": len(set(patients)),
-                    "before": _mean([row[f"{structure}_before"] for row in known]),
-                    "after": _mean([row[f"{structure}_after"] for row in known]),
+                    "patients": len(drops),
+                    "before": _mean(_by_patient(known, f"{structure}_before")),
+                    "after": _mean(_by_patient(known, f"{structure}_after")),
                     "drop": _mean(drops),
                     "low": both.low if both else math.nan,
                     "high": both.high if both else math.nan,
@@ -184,6 +188,14 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
+def _by_patient(rows: Sequence[Row], name: str) -> list[float]:
+    """One value a patient: the mean over those scans and folds."""
+    own: dict[str, list[float]] = {}
+    for row in rows:
+        own.setdefault(row["patient"], []).append(row[name])
+    return [_mean(values) for values in own.values()]
+
+
 def robustness_table(rows: Sequence[Row]) -> str:
     """Markdown: what each condition is, its drop, and the cases where labels did not follow the storage."""
     what = {condition.name: condition.what for condition in CONDITIONS}
@@ -191,7 +203,7 @@ def robustness_table(rows: Sequence[Row]) -> str:
             "labels equal"]  # fmt: skip
     lines = [f"{RULE}.", "", *(line for note in NOTES for line in (note, "")), _line(head), "|" + "---|" * len(head)]
     for row in summary(rows):
-        interval = "" if math.isnan(row["low"]) else f" [{_dice(row['low'])}, {_dice(row['high'])}]"
+        interval = "" if row["patients"] < FEWEST_FOR_INTERVAL else f" [{_dice(row['low'])}, {_dice(row['high'])}]"
         cells = [row["condition"], what[row["condition"]], row["structure"], str(row["patients"])]
         cells += [_dice(row["before"]), _dice(row["after"]), f"{_dice(row['drop'])}{interval}"]
         equal = "–" if math.isnan(row["equal"]) else f"{row['equal']:.4f}"
@@ -210,7 +222,7 @@ def _false_tumour(rows: Sequence[Row]) -> list[str]:
         own = [row for row in free if row["condition"] == name]
         if not own:
             continue
-        before, after = (_mean([row[f"false_ml_{when}"] for row in own]) for when in ("before", "after"))
+        before, after = (_mean(_by_patient(own, f"false_ml_{when}")) for when in ("before", "after"))
         lines.append(_line([name, str(len({row["patient"] for row in own})), f"{before:.1f}", f"{after:.1f}"]))
     return [*lines, ""]
 
