@@ -101,8 +101,7 @@ def read_verdicts(path: Path) -> dict[str, str]:
 
 
 def _row(one: Experiment, first: Experiment, verdict: str) -> list[str]:
-    changed = [f"{k}={_short(v)}" for k, v in one.settings.items() if first.settings.get(k) != v]
-    changed += [f"no {k}" for k in first.settings if k not in one.settings]
+    changed = _changed(one.settings, first.settings, same_network=one.network == first.network)
     state = "" if one.finished else "stopped early; "
     return [
         one.name, one.network, "; ".join(changed) or "(the first run)", ", ".join(one.inner_patients), str(one.updates),
@@ -111,9 +110,25 @@ def _row(one: Experiment, first: Experiment, verdict: str) -> list[str]:
     ]  # fmt: skip
 
 
+def _changed(settings: Mapping[str, Any], first: Mapping[str, Any], same_network: bool) -> list[str]:
+    """What differs, in words; of another network, or of a group that the first run lacks, the name says enough."""
+    changed: list[str] = []
+    groups = {key.partition(".")[0] for key in first}
+    for key, value in settings.items():
+        group = key.partition(".")[0]
+        if group == "network" and not same_network and not key.endswith(".slices"):
+            continue
+        if "." in key and group not in groups:
+            changed += [group] if group not in changed else []
+        elif first.get(key) != value:
+            changed.append(f"{key}={_short(value)}")
+    gone = {key.partition(".")[0] for key in first} - {key.partition(".")[0] for key in settings}
+    return changed + [f"no {name}" for name in sorted(gone)]
+
+
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     lines = ["# Trainings tried", "", __doc__.split("\n\n", 1)[1].strip(), "",
-             "Dice: means over the patients held back inside training, who are tested in no fold shown here. "
+             "Dice: means over the patients held back inside training, never the fold's test patients. "
              "A patient without tumour has no tumour Dice. Tuned: after `hepar study tune`, on the same patients.", "",
              "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]  # fmt: skip
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
