@@ -1,8 +1,5 @@
 """`hepar study ...`: comparisons under one protocol. Translation only, as `hepar.cli`."""
 
-# A command has as many options as its users need.
-# ruff: noqa: PLR0913, PLR0917
-
 from __future__ import annotations
 
 from pathlib import Path
