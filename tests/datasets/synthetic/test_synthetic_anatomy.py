@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from label_trunk import label_trunk
 
-from hepar.datasets.synthetic.abdomen import liver_height, paint_drawn_organs, paint_missing_organs
+from hepar.datasets.synthetic.abdomen import liver_height, paint_drawn_organs, paint_great_vessels, paint_missing_organs
 from hepar.datasets.synthetic.bowel import paint_bowel
 from hepar.datasets.synthetic.fields import grain, threads
 from hepar.datasets.synthetic.liver import paint_liver
@@ -159,6 +159,19 @@ class TestAbdomen:
         taken, before = ~made.canvas.free, made.canvas.hu.copy()
         painted(made, paint_missing_organs, paint_bowel)
         assert np.array_equal(made.canvas.hu[taken], before[taken])
+
+    def test_the_aorta_runs_through_belly_and_chest_in_front_of_the_spine(self):
+        made = painted(scene("arterial"), paint_trunk, paint_great_vessels, paint_thorax)
+        bright = (made.canvas.hu == np.float32(made.tissue.artery)) & (made.labels == Organ.BODY)
+        assert bright.any(axis=(1, 2)).mean() > 0.9
+        x = made.torso.axes_mm[2][np.nonzero(bright)[2]]
+        assert 0 < np.median(x) < 25
+
+    def test_a_cava_that_ends_at_the_liver_is_led_on_to_the_bottom(self):
+        made = painted(scene(), paint_trunk, paint_great_vessels)
+        blood = made.canvas.hu == np.float32(made.tissue.cava - 12)
+        assert blood[:3].any()
+        assert np.median(made.torso.axes_mm[2][np.nonzero(blood)[2]]) < 0
 
     def test_heights_are_shares_of_the_liver(self):
         made = scene()

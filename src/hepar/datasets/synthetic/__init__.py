@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from hepar.cases import Case
-from hepar.datasets.synthetic.abdomen import paint_drawn_organs, paint_missing_organs
+from hepar.datasets.synthetic.abdomen import paint_drawn_organs, paint_great_vessels, paint_missing_organs
 from hepar.datasets.synthetic.bowel import paint_bowel
 from hepar.datasets.synthetic.liver import paint_liver
 from hepar.datasets.synthetic.organ_map import OrganMap, organ_files, read_organs
@@ -86,6 +86,7 @@ def make_ct(organs: OrganMap, settings: CtSynthesis, rng: np.random.Generator) -
     paint_trunk(scene)
     paint_drawn_organs(scene)
     paint_liver(scene, liver)
+    paint_great_vessels(scene)
     paint_thorax(scene)
     paint_missing_organs(scene)
     paint_bowel(scene)

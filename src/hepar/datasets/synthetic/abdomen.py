@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
@@ -33,8 +35,7 @@ def paint_drawn_organs(scene: Scene) -> None:
 
 
 def paint_missing_organs(scene: Scene) -> None:
-    """Aorta, cava, crura, kidneys, spleen, pancreas and gallbladder, where the map has none."""
-    _paint_vessels(scene)
+    """Kidneys, spleen, gallbladder and pancreas, where the map has none."""
     if scene.lacks(Organ.KIDNEY, LEAST_ML[Organ.KIDNEY]):
         _make_kidneys(scene)
     if scene.lacks(Organ.SPLEEN, LEAST_ML[Organ.SPLEEN]):
@@ -60,38 +61,48 @@ def _mixed_cava(scene: Scene) -> Floats:
     return np.asarray(mixed[:, None, None] + 5 * scene.grain(12), dtype=np.float32)
 
 
-def _paint_vessels(scene: Scene) -> None:
+def paint_great_vessels(scene: Scene) -> None:
+    """Aorta and cava where the map lacks them, and what runs along the spine beside them; paint before the lungs."""
     z = scene.torso.axes_mm[0]
     heights = np.linspace(float(z[0]) - 10, float(z[-1]) + 10, 9)
-    radius = float(scene.rng.uniform(8.5, 12.5))
-    middle = [scene.spine_at(h) for h in heights]
-    canvas, tissue = scene.canvas, scene.tissue
+    middle = [(*scene.spine_at(h), float(h)) for h in heights]
     if scene.lacks(Organ.ARTERY, LEAST_ML[Organ.ARTERY]):
+        radius = float(scene.rng.uniform(8.5, 12.5))
         lean = np.interp(heights, (liver_height(scene, 0.5), liver_height(scene, 1.3)), (5, 14))
-        path = [(x + d, y - radius - 2, h) for (x, y), d, h in zip(middle, lean, heights, strict=True)]
-        canvas.tube(path, [radius] * len(path), tissue.artery, margin_mm=1.5)
+        path = [(x + d, y - radius - 2, h) for (x, y, h), d in zip(middle, lean, strict=True)]
+        scene.canvas.tube(path, [radius] * len(path), scene.tissue.artery, margin_mm=1.5)
+    _lead_cava_on(scene, middle)
+    _paint_along_spine(scene, middle)
+
+
+def _lead_cava_on(scene: Scene, middle: Sequence[Point]) -> None:
+    """A map's cava that begins at the liver runs on downwards from where it ends."""
+    z = scene.torso.axes_mm[0]
     drawn = (scene.labels == Organ.CAVA).any(axis=(1, 2))
     lowest = float(z[np.argmax(drawn)]) if drawn.any() else liver_height(scene, 0.9)
-    if lowest - z[0] > 12:
-        # The map's cava begins at the liver: lead it on downwards from where it ends.
-        start = _centre_at(scene, scene.labels == Organ.CAVA, lowest) if drawn.any() else None
-        path = [(x - 17, y - 9, h) for (x, y), h in zip(middle, heights, strict=True) if h < lowest - 20]
-        path += [(*start, lowest + 2)] if start else []
-        if len(path) > 1:
-            canvas.tube(path, [10.0] * len(path), tissue.cava - 12, margin_mm=1.0)
+    if lowest - z[0] < 12:
+        return
+    path = [(x - 17, y - 9, h) for x, y, h in middle if h < lowest - 20]
+    if drawn.any():
+        path.append((*_centre_at(scene, scene.labels == Organ.CAVA, lowest), lowest + 2))
+    if len(path) > 1:
+        scene.canvas.tube(path, [10.0] * len(path), scene.tissue.cava - 12, margin_mm=1.0)
+
+
+def _paint_along_spine(scene: Scene, middle: Sequence[Point]) -> None:
+    """Crura, psoas and oesophagus."""
+    muscle, tube = scene.tissue.muscle, scene.canvas.tube
+    low, high, top = (liver_height(scene, share) for share in (0.3, 0.4, 0.8))
+    gullet = [(x + 7, y - 31, h) for x, y, h in middle if h > top]
+    if len(gullet) > 1:
+        tube(gullet, [1.6] * len(gullet), -700)
+        tube(gullet, [7.0] * len(gullet), scene.tissue.gut_wall - 15, margin_mm=1)
     for side in (-1, 1):
-        crus = [
-            (x + side * 14, y - 4, h) for (x, y), h in zip(middle, heights, strict=True) if h > liver_height(scene, 0.3)
-        ]
-        if len(crus) > 1:
-            canvas.tube(crus, [4.0] * len(crus), tissue.muscle)
-        psoas = [
-            (x + side * 31, y + 16, h)
-            for (x, y), h in zip(middle, heights, strict=True)
-            if h < liver_height(scene, 0.4)
-        ]
-        if len(psoas) > 1:
-            canvas.tube(psoas, np.linspace(21, 6, len(psoas)).tolist(), tissue.muscle)
+        crus = [(x + side * 14, y - 4, h) for x, y, h in middle if low < h < top + 20]
+        psoas = [(x + side * 31, y + 16, h) for x, y, h in middle if h < high]
+        for path, radii in ((crus, [4.0] * len(crus)), (psoas, np.linspace(21, 6, len(psoas)).tolist())):
+            if len(path) > 1:
+                tube(path, radii, muscle)
 
 
 def _centre_at(scene: Scene, mask: Mask, height: float) -> tuple[float, float]:

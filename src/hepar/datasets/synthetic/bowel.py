@@ -75,7 +75,7 @@ def _paint_colon(scene: Scene) -> None:
     bottom = float(torso.axes_mm[0][0]) - 20
     right, left = torso.axis[1] - 0.62 * torso.half_width, torso.axis[1] + 0.66 * torso.half_width
     back, front = torso.axis[0] + 0.12 * torso.half_depth, torso.axis[0] - 0.5 * torso.half_depth
-    hepatic, splenic = liver_height(scene, 0.12), liver_height(scene, float(rng.uniform(0.45, 0.7)))
+    hepatic, splenic = liver_height(scene, 0.03), liver_height(scene, float(rng.uniform(0.45, 0.7)))
     across = min(hepatic, liver_height(scene, float(rng.uniform(0.0, 0.25)))) - 8
     corners = [
         (right, back, bottom),

@@ -98,11 +98,11 @@ class OrganMap:
         sure = np.isin(self.labels, (Organ.LIVER, Organ.TUMOUR))
         guests = np.isin(self.labels, (Organ.PORTAL, Organ.CYST, Organ.CAVA))
         closed = np.zeros_like(sure)
-        reach = round(HILUM_MM / self.geometry.spacing_mm[1])
+        reach = max(1, round(HILUM_MM / self.geometry.spacing_mm[1]))
         for z in np.flatnonzero(sure.any(axis=(1, 2))):
-            padded = np.pad(sure[z], reach)
-            full = ndimage.binary_fill_holes(ndimage.binary_closing(padded, iterations=max(1, reach)))
-            closed[z] = full[reach:-reach, reach:-reach] if reach else full
+            box = ndimage.find_objects(sure[z].astype(np.uint8))[0]
+            full = ndimage.binary_closing(np.pad(sure[z][box], reach), iterations=reach)
+            closed[z][box] = ndimage.binary_fill_holes(full)[reach:-reach, reach:-reach]
         inside = sure | (closed & guests)
         # The cava runs through a groove at the liver's back: only its narrow branches lie within.
         trunk = (self.labels == Organ.CAVA) & ndimage.binary_opening(

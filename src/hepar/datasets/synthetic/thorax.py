@@ -43,8 +43,11 @@ def _heart_level(scene: Scene) -> Floats:
     column = int(np.argmin(np.abs(torso.axes_mm[1] - y))), int(np.argmin(np.abs(torso.axes_mm[2] - x)))
     size = rng.uniform(0.88, 1.12)
     z = float(torso.diaphragm[column]) + 36 * size
-    place = scene.canvas.whole()
-    return ellipsoid(place, (x, y, z), (58 * size, 44 * size, 48 * size), tilt_deg=float(rng.uniform(15, 35)))
+    place = scene.canvas.around((x - 75, y - 75, z - 65), (x + 75, y + 75, z + 65))
+    level = np.full(scene.labels.shape, 99, np.float32)
+    tilt = float(rng.uniform(15, 35))
+    level[place.box] = ellipsoid(place, (x, y, z), (58 * size, 44 * size, 48 * size), tilt_deg=tilt)
+    return level
 
 
 def _paint_heart(scene: Scene, level: Floats, where: Mask) -> None:

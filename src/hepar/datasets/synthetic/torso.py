@@ -232,7 +232,8 @@ def _diaphragm(
     away, nearest = ndimage.distance_transform_edt(~np.isfinite(top), return_indices=True)
     near = np.exp(-((away * (axes[2][1] - axes[2][0]) / 22) ** 2))
     sheet = near * (top[tuple(nearest)] + 3) + (1 - near) * sheet
-    sheet = np.maximum(sheet, right_apex - back)
+    waves = ndimage.gaussian_filter(rng.standard_normal(sheet.shape), 14 / (axes[2][1] - axes[2][0]), mode="nearest")
+    sheet = np.maximum(sheet, right_apex - back) + 5 * waves / waves.std()
     sheet = np.where(np.isfinite(top), np.maximum(sheet, top + 3), sheet)
     lung = labels == Organ.LUNG
     if lung.sum() * np.prod([a[1] - a[0] for a in axes]) / 1000 > LEAST_LUNG_ML:

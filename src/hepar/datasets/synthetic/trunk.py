@@ -89,14 +89,12 @@ def _paint_bones(scene: Scene) -> None:
     inside = _enclosed(bone, round(3.0 / scene.canvas.spacing_mm[1]))
     fine, coarse = scene.grain(2.5), scene.grain(8)
     hu = scene.canvas.hu
-    marrow = scene.tissue.marrow + 35 * fine
     spongy = inside & ~bone & (hu < scene.tissue.marrow - 40)
-    hu[spongy] = marrow[spongy]
-    core = ndimage.binary_erosion(bone, np.ones((1, 3, 3)))
-    dense = np.clip(scene.tissue.cortical_bone * 0.72 + 130 * fine + 60 * coarse, 190, 1300)
+    hu[spongy] = scene.tissue.marrow + 35 * fine[spongy]
+    dense = np.clip(scene.tissue.cortical_bone * 0.72 + 130 * fine[bone] + 60 * coarse[bone], 190, 1300)
     # What lies within thick bone is less dense than its surface.
-    dense[core] = np.clip(dense[core] - 110, 170, None)
-    hu[bone] = dense[bone]
+    core = ndimage.binary_erosion(bone, np.ones((1, 3, 3)))[bone]
+    hu[bone] = np.where(core, np.maximum(dense - 110, 170), dense)
     scene.canvas.free &= ~(inside | bone)
 
 
