@@ -132,12 +132,16 @@ VARIANTS = [f"{name}/{variant}" for name in methods.names() for variant in metho
 def test_every_variant_builds_and_says_its_settings_as_json(name):
     method = methods.get(name)
     settings = json.loads(json.dumps(method.to_json(), allow_nan=False))
-    assert settings.keys() == {"network", "prepare", "grid", "recipe", "clean", "encoder_weights"}
-    size = (32, 32, 48) if isinstance(method, Deep3dMethod) else (64, 96)
-    network = quick(method).network.build(seed=0)
-    with torch.inference_mode():
-        logits = network.eval()(torch.zeros(1, 1, *size))
-    assert logits.shape == (1, 3, *size)
+    passes = [settings[name] for name in ("coarse", "fine")] if isinstance(method, TwoPassMethod) else [settings]
+    for one in passes:
+        assert one.keys() == {"network", "prepare", "grid", "recipe", "clean", "encoder_weights"}
+    small = quick(method)
+    for one in (small.coarse, small.fine) if isinstance(small, TwoPassMethod) else (small,):
+        size = (32, 32, 48) if isinstance(one, Deep3dMethod) else (64, 96)
+        network = one.network.build(seed=0)
+        with torch.inference_mode():
+            logits = network.eval()(torch.zeros(1, 1, *size))
+        assert logits.shape == (1, 3, *size)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

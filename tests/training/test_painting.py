@@ -30,7 +30,7 @@ def liver_case(name: str = "a", tumour: bool = True, **more: str) -> Case:
     labels[:, 16:112, 16:112] = 1
     values[labels == 1] += 110
     if tumour:
-        labels[4:8, 40:60, 40:60] = 2
+        labels[3:9, 40:60, 40:60] = 2
     return Case(name, name, lambda: Volume(values.astype(np.int16), grid), lambda: LabelMap(labels, grid), **more)
 
 
