@@ -130,7 +130,7 @@ def _make_kidneys(scene: Scene) -> None:
 
 
 def _paint_kidney(scene: Scene, kidney: Mask) -> None:
-    """Cortex outside, medulla in pyramids within; alike from the portal phase on."""
+    """Cortex outside, medulla in pyramids within (alike from the portal phase on), sinus in the middle."""
     if not kidney.any():
         return
     box = tuple(slice(max(0, int(v.min()) - 1), int(v.max()) + 2) for v in np.nonzero(kidney))
@@ -138,8 +138,10 @@ def _paint_kidney(scene: Scene, kidney: Mask) -> None:
     inward = np.clip((depth - CORTEX_MM * (0.8 + 0.25 * scene.grain(9)[box])) / 3, 0, 1)
     columns = np.clip(0.75 + 0.5 * scene.grain(11)[box], 0, 1)
     hu = scene.tissue.cortex + (scene.tissue.medulla - scene.tissue.cortex) * inward * columns
+    # Calyces and fat of the sinus, which the experts drew as kidney.
+    sinus = np.clip((depth - 9) / 4, 0, 1) * np.clip(1.3 * (scene.grain(8)[box] - 0.5), 0, 1)
     whole = np.zeros(kidney.shape, np.float32)
-    whole[box] = hu
+    whole[box] = hu + (-10 - hu) * sinus
     scene.paint(kidney, whole)
 
 

@@ -174,4 +174,4 @@ def _paint_mesentery(scene: Scene) -> None:
     vessels = inner & ((near < 2.0) | (fine < 0.8))
     scene.canvas.hu[vessels] = 0.5 * (scene.tissue.artery + scene.tissue.portal) * 0.85
     hazy = inner & ~vessels
-    scene.canvas.hu[hazy] += np.float32(13) * np.clip(scene.grain(14)[hazy] + 0.3, 0, 4)
+    scene.canvas.hu[hazy] += np.float32(18) * np.clip(scene.grain(14)[hazy] + 0.5 * scene.grain(4.5)[hazy] + 0.2, 0, 4)

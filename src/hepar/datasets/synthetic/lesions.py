@@ -67,7 +67,7 @@ def _look(kind: Kind, scene: Scene, rng: np.random.Generator) -> Look:
     if kind == "arterial":
         edge = rng.uniform(15, 55) if scene.phase == "arterial" else -strength * rng.uniform(12, 38)
         return Look(float(edge), -float(rng.uniform(0, 15)), float(rng.uniform(0, 12)), rough)
-    edge = -strength * float(rng.uniform(22, 55))
+    edge = -strength * float(rng.uniform(15, 50))
     core = {"metastasis": rng.uniform(-10, 0), "necrotic": rng.uniform(-40, -15), "rim": rng.uniform(-20, -5)}[kind]
     rim = float(rng.uniform(15, 40)) * strength if kind == "rim" else 0.0
     return Look(edge, float(core), rim, rough)

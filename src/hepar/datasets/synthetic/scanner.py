@@ -49,8 +49,8 @@ def draw_scanner(rng: np.random.Generator, slice_mm: float) -> Scanner:
         blur_mm=float(rng.uniform(0.55, 0.95)),
         # A box of this thickness has this deviation.
         slice_blur_mm=thick_mm / np.sqrt(12),
-        # Median and spread of 26 LiTS scans at 256 x 256 pixels.
-        noise_hu=float(np.clip(rng.lognormal(np.log(14.0), 0.33), 6.5, 28)),
+        # In the liver this comes out as the noise of 26 LiTS scans at 256 x 256 pixels (studies/ct_synthesis).
+        noise_hu=float(np.clip(rng.lognormal(np.log(15.5), 0.36), 6.5, 32)),
         rolloff=float(rng.uniform(0.18, 0.36)),
         streak_hu=float(rng.uniform(0, 5)),
         couch=bool(rng.random() < 0.85),
@@ -81,8 +81,10 @@ def _paint_couch(scene: Scene) -> None:
     level = y[:, None] - surface[None, :]
     wide = (np.abs(across) < 215)[None, :]
     thick = float(rng.uniform(18, 45))
+    # Thinner than a pixel, a curved shell would become dashes.
+    half = max(1.2, 0.6 * scene.canvas.spacing_mm[1])
     foam = (level > 0) & (level < thick) & wide
-    shells = ((np.abs(level) < 1.2) | (np.abs(level - thick) < 1.2)) & wide
+    shells = ((np.abs(level) < half) | (np.abs(level - thick) < half)) & wide
     outside = ~torso.body & (scene.canvas.hu < -900)
     for part, hu in ((foam, -955.0), (shells, float(rng.uniform(-250, 60)))):
         scene.canvas.hu[outside & part[None]] = hu

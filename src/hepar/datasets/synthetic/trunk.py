@@ -35,7 +35,7 @@ def _paint_muscles(scene: Scene) -> None:
     torso, rng = scene.torso, scene.rng
     streaks = scene.grain(5) + 0.6 * scene.grain(14)
     # Fat grows into muscle with age: between none and a quarter of it.
-    threshold = rng.uniform(1.25, 2.6)
+    threshold = rng.uniform(1.0, 2.3)
     muscle = (scene.tissue.muscle + 3 * streaks).astype(np.float32)
     muscle -= np.float32(95) * np.clip((streaks - np.float32(threshold)) * 1.4, 0, 1)
     thick = np.interp(np.abs(torso.angle), MUSCLE_ANGLES, MUSCLE_MM).astype(np.float32)
@@ -91,7 +91,7 @@ def _paint_bones(scene: Scene) -> None:
     hu = scene.canvas.hu
     spongy = inside & ~bone & (hu < scene.tissue.marrow - 40)
     hu[spongy] = scene.tissue.marrow + 35 * fine[spongy]
-    dense = np.clip(scene.tissue.cortical_bone * 0.72 + 130 * fine[bone] + 60 * coarse[bone], 190, 1300)
+    dense = np.clip(scene.tissue.cortical_bone * 0.78 + 210 * fine[bone] + 90 * coarse[bone], 200, 1400)
     # What lies within thick bone is less dense than its surface.
     core = ndimage.binary_erosion(bone, np.ones((1, 3, 3)))[bone]
     hu[bone] = np.where(core, np.maximum(dense - 110, 170), dense)
