@@ -169,6 +169,22 @@ def doctor(
     require_sound(outcome)
 
 
+@app.command()
+def synthesise(
+    organs: Annotated[Path, typer.Argument(help="Folder of multi-organ label maps (3D-IRCADb's, as NAME.nii.gz).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for volume-N.nii and segmentation-N.nii.")],
+    seed: Annotated[int, typer.Option(help="Other seeds give other densities, shapes and scanners.")] = 0,
+    every: Annotated[int, typer.Option(help="Keep every k-th slice of the map.")] = 1,
+    halved: Annotated[bool, typer.Option(help="Half the pixels a side: four times faster.")] = False,
+) -> None:
+    """Make whole CTs with true labels from real organ label maps, in the layout of LiTS."""
+    from hepar.datasets.synthetic import CtSynthesis
+    from hepar.datasets.synthetic.written import write_synthetic
+    from hepar.service.console import say
+
+    write_synthetic(organs, CtSynthesis(seed=seed, step=every, halved=halved), out, say)
+
+
 @app.command("preview-preprocessing")
 def preview_preprocessing(
     ct: In,

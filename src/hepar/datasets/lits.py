@@ -1,16 +1,19 @@
 """LiTS as its archives unpack: volume-N.nii with segmentation-N.nii, at the root or in `Training Batch 1/2`.
 
 Volume N is patient `litsNNN`. Known defects of the release are the doctor's
-business (`hepar.doctor`); cases are handed over as they are.
+business (`hepar.doctor`); cases are handed over as they are. A folder that
+`hepar synthesise` wrote holds synthetic cases, whose ids say so.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from hepar.cases import Case
 from hepar.datasets.layout import Entry, cases_of, lits_patient, number_of, pair, stem, volumes, with_unique_ids
+from hepar.datasets.synthetic.written import MARK
 
 # How the challenge's archives and their copies name folders; others may be data sets of their own.
 FOLDER = r"(train|batch|vol|seg|imag|label|mask|ct).*"
@@ -24,7 +27,10 @@ def recognises(root: Path) -> bool:
 
 def cases(root: Path) -> list[Case]:
     """A case per volume that has a segmentation."""
-    return cases_of(entries(root))
+    found = cases_of(entries(root))
+    if not (root / MARK).is_file():
+        return found
+    return [replace(case, id=f"{case.patient}_synthetic_{root.name}", evidence="synthetic") for case in found]
 
 
 def entries(root: Path) -> list[Entry]:

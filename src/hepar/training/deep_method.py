@@ -82,7 +82,7 @@ class DeepMethod:
         network.to(run["device"])
         store = load_slices(cases, self.prepare, self.grid, neighbours=neighbours_of(self.network))
         inner = self._inner_patients(cases, store)
-        held_back = store.of_patients(inner) if inner else None
+        held_back = _without_synthetic(store.of_patients(inner), cases) if inner else None
         used = trained_slices(store.part(~np.isin(store.patients, inner)), self.recipe)
         state = fit(network, used, held_back, self.recipe, folder, listen)
         minutes = (time.monotonic() - started) / 60
@@ -109,7 +109,8 @@ class DeepMethod:
             return named
         # Only patients with many fully labelled real slices can tell how well a training goes.
         real = {case.patient for case in cases if case.evidence == "real"}
-        judges = {p: b for p, b in store.burden(least_slices=LEAST_SLICES).items() if p in real}
+        burden = _without_synthetic(store, cases).burden(least_slices=LEAST_SLICES)
+        judges = {p: b for p, b in burden.items() if p in real}
         return inner_split(judges, self.recipe.validation_share, self.recipe.seed).test
 
     def load(self, folder: Path) -> SlabSegmenter:
@@ -220,6 +221,11 @@ def _as_of_today(facts: Any) -> Any:
         except (TypeError, BadInput):
             return facts  # settings that no recipe of today has: another training
     return json.loads(json.dumps(facts))
+
+
+def _without_synthetic(store: SliceStore, cases: Sequence[Case]) -> SliceStore:
+    """Without synthetic CTs of a patient's anatomy: they would judge a training on what it was not made for."""
+    return store.part(np.isin(store.cases, [case.id for case in cases if case.evidence == "real"]))
 
 
 def _slice_counts(used: SliceStore, held_back: SliceStore | None) -> dict[str, int]:
