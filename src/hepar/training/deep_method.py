@@ -225,7 +225,7 @@ def _as_of_today(facts: Any) -> Any:
 
 def _without_synthetic(store: SliceStore, cases: Sequence[Case]) -> SliceStore:
     """Without synthetic CTs of a patient's anatomy: they would judge a training on what it was not made for."""
-    return store.part(np.isin(store.cases, [case.id for case in cases if case.evidence == "real"]))
+    return store.part(np.isin(store.cases, [case.id for case in cases if case.evidence != "synthetic"]))
 
 
 def _slice_counts(used: SliceStore, held_back: SliceStore | None) -> dict[str, int]:
