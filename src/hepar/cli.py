@@ -93,13 +93,14 @@ def segment(
     model: ModelFolder = None,
     device: Device = "auto",
     report: Annotated[bool, typer.Option(help="Also write pictures and an HTML page for each scan.")] = True,
+    fast: Annotated[bool, typer.Option(help="The model's small first pass alone: less accurate.")] = False,
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
     from hepar.inference import open_model
     from hepar.service.batch import Job, require_success, segment_batch
     from hepar.service.console import batch_listener, say, show_model
 
-    opened = open_model(model)
+    opened = open_model(model).fast if fast else open_model(model)
     show_model(opened)
     with batch_listener() as listener:
         outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
@@ -262,12 +263,15 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
     card: Annotated[Path, typer.Option(help="Card as JSON: name, description, licence, trained_on, limits, figures.")],
     weights: Annotated[Literal["fp32", "fp16"], typer.Option(help="Precision in which weights are stored.")] = "fp32",
+    margin: Annotated[
+        float | None, typer.Option(help="The model in OUT/coarse finds the liver; this one sees so many mm around it.")
+    ] = None,
 ) -> None:
     """Turn trained runs into an ONNX model folder that runs without torch."""
     from hepar.service.console import say
     from hepar.training.export import export_run
 
-    say(export_run(run, out, card, weights))
+    say(export_run(run, out, card, weights, margin))
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,8 @@ from torch import nn
 from hepar.cases import Case
 from hepar.datasets.phantom import PhantomSettings, phantom_case
 from hepar.errors import BadInput, BadModel
-from hepar.inference import Neighbours, load_segmenter, open_model
+from hepar.inference import Decision, Neighbours, load_segmenter, open_model, save_model
+from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.training import loop
@@ -83,6 +84,11 @@ def test_the_model_knows_its_neighbours_and_the_export_follows_it(run, case, tmp
     assert (found == expected).mean() > 0.999
 
 
+def trained(case: Case, folder: Path) -> Path:
+    replace(METHOD, recipe=replace(RECIPE, epochs=1)).train([case], folder)
+    return folder
+
+
 def card_file(folder: Path) -> Path:
     card = folder / "card.json"
     card.write_text(json.dumps({k: "x" for k in ("name", "description", "licence", "trained_on", "limits")}))
@@ -110,6 +116,38 @@ def test_several_runs_become_one_model_that_averages_their_logits(run, case, tmp
     one, two, both = (load_segmenter(folder).predict(grey) for folder in folders)
     assert np.allclose(both, (one + two) / 2, atol=2e-3)
     assert not np.allclose(one, two, atol=0.1)
+
+
+def decided(run: Path, decision: Decision) -> Path:
+    """The run, as if `hepar study tune` had chosen this."""
+    model = open_model(run / "model")
+    save_model(run / "model", model.card, replace(model.pipeline, decision=decision), model.weights, model.network)
+    return run
+
+
+def test_runs_tuned_apart_decide_by_their_mean_once_averaged(case, tmp_path):
+    one, two = (
+        decided(trained(case, tmp_path / str(bias)), Decision("liver_first", 1.0 + bias, bias, 0.6 + bias / 5))
+        for bias in (0.0, 1.0)
+    )
+    export_run([one, two], tmp_path / "both", card_file(tmp_path))
+    assert open_model(tmp_path / "both").pipeline.decision == Decision("liver_first", 1.5, 0.5, 0.7)
+    decided(two, Decision("argmax"))
+    with pytest.raises(BadModel, match="tune all of them"):
+        export_run([one, two], tmp_path / "neither", card_file(tmp_path))
+
+
+def test_an_export_over_a_coarse_model_sees_the_livers_box_and_the_coarse_one_is_the_fast_one(case, tmp_path):
+    run = trained(case, tmp_path / "run")
+    with pytest.raises(BadModel, match="coarse"):
+        export_run([run], tmp_path / "onnx", card_file(tmp_path), first_margin_mm=20.0)
+    export_run([run], tmp_path / "onnx" / "coarse", card_file(tmp_path))
+    export_run([run], tmp_path / "onnx", card_file(tmp_path), first_margin_mm=20.0)
+    model = open_model(tmp_path / "onnx")
+    assert isinstance(load_segmenter(model), TwoPassSegmenter)
+    assert model.fast.folder.name == "coarse"
+    with pytest.raises(BadModel, match="one pass"):
+        _ = model.fast.fast
 
 
 def test_runs_that_prepare_scans_differently_are_not_averaged(run, case, tmp_path):

@@ -68,6 +68,13 @@ class Model:
         hashed = hashlib.sha256(json.dumps(around, sort_keys=True).encode()).hexdigest()
         return f"{self.card.name}@{hashed[:12]}"
 
+    @property
+    def fast(self) -> Model:
+        """The first pass by itself: less work, less accurate. Raises BadModel where the model has one pass only."""
+        if self.first is None:
+            raise BadModel(f"{self.card.name} has one pass, so none is faster; leave --fast away")
+        return self.first.model
+
 
 @dataclass(frozen=True)
 class FirstPass:

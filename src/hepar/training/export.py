@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from hepar.errors import BadInput, BadModel
 from hepar.files import replace_whole, write_json
-from hepar.inference import ModelCard, open_model, save_model
+from hepar.inference import Decision, ModelCard, open_model, save_model
 from hepar.inference.backends.openvino import openvino_predictor
 from hepar.inference.backends.pytorch import load_network, torch_predictor
 
@@ -37,20 +38,29 @@ class Ensemble(nn.Module):
         return torch.stack([member(grey) for member in self.members]).mean(dim=0)
 
 
-def export_run(runs: Sequence[Path], out: Path, card: Path, weights: Weights = "fp32") -> str:
+def export_run(
+    runs: Sequence[Path], out: Path, card: Path, weights: Weights = "fp32", first_margin_mm: float | None = None
+) -> str:
     """Write `out` from the runs' models, several as one that averages; gives a line on how closely it follows torch.
 
     `card` is a JSON file with the fields of ModelCard. `weights` "fp16" stores
-    them in half the size; arithmetic stays what the engine chooses. Raises
+    them in half the size; arithmetic stays what the engine chooses. Several
+    runs' logits are averaged, and so are their temperatures, biases and least
+    confidences. With `first_margin_mm` the model that lies in `out`/coarse
+    already finds the liver, and this one sees its box with that margin. Raises
     BadModel when the exported network and torch disagree, or runs prepare
     scans differently; BadInput for a bad card.
     """
     models = [open_model(run / "model") for run in runs]
+    if first_margin_mm is not None:
+        open_model(out / "coarse")  # missing or damaged: said before the work
     if any(model.first for model in models):
         raise BadModel("models of two passes have no ONNX form yet; use the run's model folder as it is")
     if any("side" in model.network for model in models):
         raise BadModel("networks of 3D blocks have no ONNX form yet; use the run's model folder as it is")
-    if any(model.pipeline != models[0].pipeline for model in models):
+    decision = _mean_decision([model.pipeline.decision for model in models])
+    pipelines = [replace(model.pipeline, decision=decision) for model in models]
+    if any(pipeline != pipelines[0] for pipeline in pipelines):
         names = ", ".join(run.name for run in runs)
         raise BadModel(f"{names} prepare or clean scans differently; export them one by one")
     networks = [load_network(model.network, model.weights).eval() for model in models]
@@ -68,10 +78,22 @@ def export_run(runs: Sequence[Path], out: Path, card: Path, weights: Weights = "
         if difference > (LARGEST_DIFFERENCE if weights == "fp32" else LARGEST_HALF_DIFFERENCE):
             raise BadModel(f"exported logits differ from torch's by up to {difference:.2g}; no model was written")
     kind = models[0].network if len(models) == 1 else {"ensemble": [model.network for model in models]}
-    save_model(out, described, models[0].pipeline, out / "model.onnx", kind)
+    save_model(out, described, pipelines[0], out / "model.onnx", kind, first_margin_mm)
     facts = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in runs]
     write_json(out / "run.json", facts[0] if len(facts) == 1 else {"runs": facts})
     return f"exported to {out.name}: logits within {difference:.1e} of torch's, {agreement:.4%} of labels agree"
+
+
+def _mean_decision(decisions: Sequence[Decision]) -> Decision:
+    """Each run chose on patients of its own; one choice for their average. Raises BadModel for different rules."""
+    rules = {decision.rule for decision in decisions}
+    if len(rules) > 1:
+        raise BadModel(f"the runs decide by {' and '.join(sorted(rules))}; tune all of them, or export them one by one")
+    means = {
+        name: round(float(np.mean([getattr(decision, name) for decision in decisions])), 3)
+        for name in ("temperature", "tumour_bias", "min_confidence")
+    }
+    return Decision(decisions[0].rule, **means)
 
 
 def slices_seen(network: nn.Module) -> int:
