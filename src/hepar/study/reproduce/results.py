@@ -90,9 +90,7 @@ class CellResult:
 
     def scores(self, condition: Condition, protocol: str) -> dict[str, ProtocolScores]:
         """Scores of every test case by case id."""
-        return {
-            case["case"]: ProtocolScores.from_json(case["conditions"][condition][protocol]) for case in self.cases
-        }
+        return {case["case"]: ProtocolScores.from_json(case["conditions"][condition][protocol]) for case in self.cases}
 
     def history(self) -> dict[str, list[dict[str, Any]]]:
         """Epochs of each network, "joint" or "liver" and "tumour"; empty where another cell trained it."""
