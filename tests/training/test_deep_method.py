@@ -1,7 +1,6 @@
-"""What a run folder says of its training, and what it keeps to itself."""
+"""What a run's export, networks and devices refuse."""
 
 import json
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,33 +8,6 @@ import pytest
 from hepar.errors import BadInput, BadModel
 from hepar.inference.backends.pytorch import load_network, pick_device
 from hepar.training import export as export_module
-from hepar.training.deep_method import command_line, require_same_training
-
-
-@pytest.mark.parametrize(
-    ("word", "kept"),
-    [
-        ("--encoder-weights=/home/jane/DOE_JOHN/w.npz", "--encoder-weights=w.npz"),
-        ("-o/home/jane/out", "-oout"),
-        ("/home/jane/out/", "out"),
-        ("~/out", "out"),
-        (r"C:\Users\Jane\w.npz", "w.npz"),
-        ("../data/lits512", "../data/lits512"),
-        ("window=-40,160", "window=-40,160"),
-    ],
-)
-def test_the_recorded_command_holds_no_absolute_path(word, kept, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/usr/bin/hepar", word])
-    assert command_line() == f"hepar {kept}"
-
-
-def test_a_folder_of_other_weights_of_the_same_name_is_another_training(tmp_path):
-    run = {"method": 1, "training_cases": ["a"], "seed": 2, "encoder": {"sha256": "x"}}
-    (tmp_path / "run.json").write_text(json.dumps(run))
-    require_same_training(tmp_path, run)
-    for change in ({"encoder": {"sha256": "y"}}, {"training_cases": ["a", "b"]}, {"seed": 3}):
-        with pytest.raises(BadInput, match="another training"):
-            require_same_training(tmp_path, run | change)
 
 
 @pytest.mark.parametrize("settings", [{"network": "CdnnSqueeze", "decoder": "foo"}, ["no", "object"]])

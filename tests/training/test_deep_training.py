@@ -21,10 +21,11 @@ from hepar.nets.residual_unet import ResidualUnet
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.training import loop
 from hepar.training.checkpoint import TrainingState
-from hepar.training.deep_method import DeepMethod, require_same_training
+from hepar.training.deep_method import DeepMethod
 from hepar.training.export import export_run
 from hepar.training.loop import fit, make_optimizer, update_once
 from hepar.training.recipe import STRONG, Recipe
+from hepar.training.run_folder import require_same_training
 from hepar.training.sampling import gather
 from hepar.training.validation import validate
 
@@ -164,6 +165,15 @@ def test_inner_patients_can_be_named_and_must_be_there(case, tmp_path):
     assert facts["slices"]["training"] == facts["slices"]["inner_validation"] == 10
     with pytest.raises(BadInput, match="held are not in"):
         named.train([case], tmp_path / "none")
+
+
+def test_a_synthetic_case_of_a_held_back_patient_neither_trains_nor_judges(case, tmp_path):
+    real = [replace(case, id=name, patient=name, evidence="real") for name in ("a", "held")]
+    synthetic = [replace(one, id=f"{one.id} synthetic", evidence="synthetic") for one in real]
+    named = replace(METHOD, recipe=replace(RECIPE, epochs=1, inner_patients=("held",)))
+    named.train(real + synthetic, tmp_path / "run")
+    slices = json.loads((tmp_path / "run" / "run.json").read_text())["slices"]
+    assert (slices["training"], slices["inner_validation"]) == (20, 10)
 
 
 def test_an_update_of_deep_levels_differs_from_one_of_the_finest_alone(bright_discs):

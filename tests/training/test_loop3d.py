@@ -151,6 +151,15 @@ def test_patients_named_in_the_recipe_are_held_back(method, case, tmp_path):
         replace(named, recipe=replace(RECIPE, inner_patients=("x",))).train(cases, tmp_path / "other")
 
 
+def test_a_synthetic_volume_of_a_held_back_patient_neither_trains_nor_judges(method, case, tmp_path):
+    real = [replace(case, id=name, patient=name, evidence="real") for name in ("a", "held")]
+    synthetic = [replace(one, id=f"{one.id} synthetic", evidence="synthetic") for one in real]
+    named = replace(method, recipe=replace(RECIPE, epochs=1, inner_patients=("held",)))
+    named.train(real + synthetic, tmp_path / "run")
+    volumes = json.loads((tmp_path / "run" / "run.json").read_text())["volumes"]
+    assert volumes == {"training": 2, "inner_validation": 1}
+
+
 def test_grids_and_weights_that_fit_no_3d_network_are_refused(method):
     with pytest.raises(BadInput, match="instead of matrix=64"):
         replace(method, grid=InPlaneGrid(matrix=64))

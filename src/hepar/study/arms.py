@@ -26,8 +26,8 @@ from hepar.inference import SlabSegmenter, load_segmenter, open_model
 from hepar.io import read, read_labels
 from hepar.metrics import EMPTY_RULE, evaluate
 from hepar.study.training import TrainingOrder, require_same_order, train_ordered
-from hepar.training.deep_method import command_line, versions
 from hepar.training.loop import Listener
+from hepar.training.run_folder import command_line, versions
 
 Say = Callable[[str], None]
 SHOWN = (("liver", "dice"), ("liver", "assd_mm"), ("tumour", "dice"), ("tumour", "assd_mm"))

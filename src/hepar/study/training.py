@@ -16,9 +16,10 @@ from hepar.datasets.phantom import cases as phantom_cases
 from hepar.errors import BadInput
 from hepar.inference import SlabSegmenter
 from hepar.preprocess import InPlaneGrid, Window
-from hepar.training.deep_method import DeepMethod, require_same_training
+from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener
 from hepar.training.recipe import RECIPES, Augmentation, Recipe
+from hepar.training.run_folder import require_same_training
 from hepar.training.synthesis import LesionSynthesis
 from hepar.training.two_pass import TwoPassMethod
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepar.errors import BadInput, TrainingDiverged
 from hepar.training.augmentation import augment
 from hepar.training.checkpoint import TrainingState, load_state, save_state
-from hepar.training.losses import deep_loss, loss_of
+from hepar.training.losses import Loss, deep_loss, loss_of
 from hepar.training.painting import painter_for
 from hepar.training.recipe import Recipe
 from hepar.training.sampling import epoch_order, gather
@@ -39,28 +41,86 @@ class Tick:
 
 
 Listener = Callable[[Tick], None]
+# Images, labels and union flags, on the CPU.
+Batch = tuple[Tensor, Tensor, Tensor]
+# A loss of one level of logits, logits by stride, labels, union flags, and the share of a coarser level.
+Cost = Callable[[Loss, dict[int, Tensor], Tensor, Tensor, float], Tensor]
+
+
+class Training(Protocol):
+    """What differs between trainings: where batches come from, what an update is, and who judges."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+
+    @property
+    def held_back(self) -> Sized | None: ...
+
+    def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:
+        """The batches of an epoch, each made when it is asked for, and their number."""
+
+    def update(self, state: TrainingState, batch: Batch) -> float:
+        """One optimiser step; gives the batch's mean loss."""
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on `held_back`."""
+
+
+@dataclass(frozen=True)
+class SliceTraining:
+    """Slices to learn from and to be judged on, the recipe, and what paints lesions into them."""
+
+    store: SliceStore
+    held_back: SliceStore | None
+    recipe: Recipe
+    painter: LesionPainter | None
+
+    def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:
+        epoch_seed = int(rng.integers(2**31))
+        order = epoch_order(self.store, self.recipe, rng)
+        # Dropout draws from the global generator, which the loop has forked.
+        torch.manual_seed(int(rng.integers(2**31)))
+        starts = range(0, max(1, len(order)), self.recipe.batch)
+        chosen = [order[start : start + self.recipe.batch] for start in starts]
+        return len(chosen), (self._batch(rows, rng, epoch_seed, step) for step, rows in enumerate(chosen))
+
+    def _batch(self, rows: NDArray[np.int64], rng: np.random.Generator, epoch_seed: int, step: int) -> Batch:
+        images, labels, union = gather(self.store, rows, self.recipe, rng, self.painter)
+        if self.recipe.augmentation:
+            images, labels = augment(images, labels, self.recipe.augmentation, _generator(epoch_seed, step))
+        return images, labels, union
+
+    def update(self, state: TrainingState, batch: Batch) -> float:
+        return update_once(state, *batch, self.recipe)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        return validate(network, self.held_back, self.recipe.precision) if self.held_back else {}
 
 
 def fit(
     network: nn.Module, store: SliceStore, held_back: SliceStore | None, recipe: Recipe, folder: Path, listen: Listener
 ) -> TrainingState:
-    """Train `network` in place; afterwards it holds the averaged weights if `recipe.ema` is set.
+    """Train `network` on slices, in place, as `run_epochs` does."""
+    used = trained_slices(store, recipe)
+    if recipe.deep_supervision and not hasattr(network, "supervised"):
+        raise BadInput(f"{type(network).__name__} has no deep heads; train it with deep_supervision=0")
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return run_epochs(network, SliceTraining(used, held_back, recipe, painter_for(used, recipe)), folder, listen)
+
+
+def run_epochs(network: nn.Module, training: Training, folder: Path, listen: Listener) -> TrainingState:
+    """Train `network` in place; afterwards it holds the averaged weights if the recipe's `ema` is set.
 
     After each epoch the whole state goes to `folder/checkpoint.safetensors`; a
     second call continues there, bit for bit as an unbroken run (same machine,
     same versions). The network trains on the device it lies on; only CPU runs are bit-identical.
     """
-    used = trained_slices(store, recipe)
-    if recipe.deep_supervision and not hasattr(network, "supervised"):
-        raise BadInput(f"{type(network).__name__} has no deep heads; train it with deep_supervision=0")
-    state = TrainingState(network, make_optimizer(network, recipe), {}, [])
+    state = TrainingState(network, make_optimizer(network, training.recipe), {}, [])
     path = folder / "checkpoint.safetensors"
     if path.exists():
         load_state(state, path)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    painter = painter_for(used, recipe)
-    while state.epoch < recipe.epochs:
-        _one_epoch(state, (used, held_back), recipe, painter, listen)
+    while state.epoch < training.recipe.epochs:
+        _one_epoch(state, training, listen)
         save_state(state, path)
     _use_average(state)
     return state
@@ -99,19 +159,32 @@ def _parts(network: nn.Module, encoder_share: float) -> list[tuple[list[nn.Param
 
 
 def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Tensor, recipe: Recipe) -> float:
-    """One optimiser step on one batch, accumulated over micro-batches; gives the batch's mean loss."""
+    """One optimiser step on one batch of slices; gives the batch's mean loss."""
+    return update_by(deep_loss, state, (images, labels, union), recipe)
+
+
+def update_by(cost: Cost, state: TrainingState, batch: Batch, recipe: Recipe, clip: float | None = None) -> float:
+    """One optimiser step on one batch, accumulated over micro-batches; gives the batch's mean cost.
+
+    Images are (batch, channel, ...). `clip` bounds the norm of the gradient.
+    """
+    images, labels, union = batch
     state.optimizer.zero_grad(set_to_none=True)
     loss_here, total = loss_of(recipe), 0.0
     device = next(state.network.parameters()).device
     for start in range(0, len(images), recipe.micro_batch):
         part = slice(start, start + recipe.micro_batch)
-        x = images[part].contiguous(memory_format=torch.channels_last)
+        x = images[part]
+        if x.ndim == 4:  # slices lie in memory as their network does
+            x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             levels = _levels(state.network, x.to(device), deep=recipe.deep_supervision > 0)
-        loss = deep_loss(loss_here, levels, labels[part].to(device), union[part].to(device), recipe.deep_supervision)
+        loss = cost(loss_here, levels, labels[part].to(device), union[part].to(device), recipe.deep_supervision)
         loss = loss * (len(x) / len(images))
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
+    if clip is not None:
+        nn.utils.clip_grad_norm_(state.network.parameters(), clip)
     state.optimizer.step()
     state.update += 1
     _average(state, recipe.ema)
@@ -132,44 +205,30 @@ def _generator(epoch_seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed))
 
 
-def _one_epoch(
-    state: TrainingState,
-    stores: tuple[SliceStore, SliceStore | None],
-    recipe: Recipe,
-    painter: LesionPainter | None,
-    listen: Listener,
-) -> None:
-    store, held_back = stores
-    # Every epoch starts from its own generator: nothing random needs to be saved to resume.
-    rng = np.random.default_rng([recipe.seed, state.epoch])
-    epoch_seed = int(rng.integers(2**31))
-    order = epoch_order(store, recipe, rng)
-    steps = max(1, -(-len(order) // recipe.batch))
-    started, losses, epoch = time.monotonic(), [], state.epoch
+def _one_epoch(state: TrainingState, training: Training, listen: Listener) -> None:
+    recipe, epoch = training.recipe, state.epoch
+    started, losses, lr = time.monotonic(), [], recipe.learning_rate
     state.network.train()
-    # Dropout draws from the global generator; it is forked so that callers keep theirs.
+    # Callers keep their global generator.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**31)))
-        for step in range(steps):
-            chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-            images, labels, union = gather(store, chosen, recipe, rng, painter)
-            if recipe.augmentation:
-                images, labels = augment(images, labels, recipe.augmentation, _generator(epoch_seed, step))
+        # Every epoch starts from its own generator: nothing random needs to be saved to resume.
+        steps, batches = training.batches(np.random.default_rng([recipe.seed, epoch]))
+        for step, batch in enumerate(batches, start=1):
             lr = recipe.learning_rate_at(state.update, steps * recipe.epochs)
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group["share"]
-            losses.append(update_once(state, images, labels, union, recipe))
+            losses.append(training.update(state, batch))
             if not math.isfinite(losses[-1]):
                 raise TrainingDiverged(
                     f"the loss became {losses[-1]} in epoch {epoch + 1}, update {state.update}; lower the learning rate"
                 )
-            spent = (time.monotonic() - started) / (step + 1) * steps
-            left = spent * (recipe.epochs - epoch - (step + 1) / steps)
-            listen(Tick(epoch, recipe.epochs, (step + 1) / steps, float(np.mean(losses)), left, {}))
+            spent = (time.monotonic() - started) / step * steps
+            left = spent * (recipe.epochs - epoch - step / steps)
+            listen(Tick(epoch, recipe.epochs, step / steps, float(np.mean(losses)), left, {}))
     row = {"epoch": epoch + 1, "updates": state.update, "loss": float(np.mean(losses)), "learning_rate": lr}
-    if held_back is not None and len(held_back) and _validates(epoch, recipe):
+    if training.held_back and _validates(epoch, recipe):
         with averaged_weights(state):
-            row |= validate(state.network, held_back, recipe.precision)
+            row |= training.validate(state.network)
     row["seconds"] = round(time.monotonic() - started, 2)
     state.history.append(row)
     found = {k: v for k, v in row.items() if k.startswith("dice")}

@@ -41,6 +41,7 @@ class VolumeStore:
     images: list[Bytes]
     labels: list[Bytes]
     patients: NDArray[np.str_]
+    cases: NDArray[np.str_]
     union: NDArray[np.bool_]
     tumour: list[NDArray[np.int64]]
     liver: list[NDArray[np.int64]]
@@ -54,6 +55,7 @@ class VolumeStore:
             [self.images[i] for i in rows],
             [self.labels[i] for i in rows],
             self.patients[keep],
+            self.cases[keep],
             self.union[keep],
             [self.tumour[i] for i in rows],
             [self.liver[i] for i in rows],
@@ -79,7 +81,7 @@ def load_volumes(
     if not cases:
         raise BadInput("no cases to train on; check the data folder and the patients left out")
     rng = np.random.default_rng(seed)
-    found: list[tuple[Bytes, Bytes, str, bool]] = []
+    found: list[tuple[Bytes, Bytes, Case]] = []
     for case in cases:
         ct, truth = case.ct.axial(), case.truth.axial()
         if not ct.geometry.same_grid(truth.geometry):
@@ -90,12 +92,14 @@ def load_volumes(
             there, _ = stack_weights(stop - start, ct.geometry.spacing_mm[0], slice_mm)
             grey = grey_blocks(part, prepare, plan, there)
             labels = label_blocks(truth.labels[start:stop], plan, there)
-            found.append((grey, labels, case.patient, case.labels == "liver_union"))
-    if not any((labels >= LIVER).any() for _, labels, _, _ in found):
+            found.append((grey, labels, case))
+    if not any((labels >= LIVER).any() for _, labels, _ in found):
         raise BadInput("no training volume shows liver; a 3D method needs whole scans with labels, not lone slices")
-    images, maps, patients, union = (list(column) for column in zip(*found, strict=True))
+    images, maps, owners = (list(column) for column in zip(*found, strict=True))
     places = [[_some(labels, least, rng) for labels in maps] for least in (TUMOUR, LIVER)]
-    return VolumeStore(images, maps, np.array(patients), np.array(union, dtype=bool), *places)
+    patients, ids = np.array([case.patient for case in owners]), np.array([case.id for case in owners])
+    union = np.array([case.labels == "liver_union" for case in owners], dtype=bool)
+    return VolumeStore(images, maps, patients, ids, union, *places)
 
 
 def even_runs(case: Case, count: int) -> list[tuple[int, int]]:

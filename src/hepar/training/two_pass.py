@@ -17,9 +17,10 @@ from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference import SlabSegmenter, load_segmenter, open_model, save_model
 from hepar.inference.two_pass import Box, box_around, part_of, part_of_grid
-from hepar.training.deep_method import DeepMethod, command_line, require_same_training, versions
+from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener
 from hepar.training.recipe import Recipe
+from hepar.training.run_folder import claim, training_facts
 from hepar.volume import LabelMap, Volume
 
 PASSES = ("coarse", "fine")
@@ -50,7 +51,8 @@ class TwoPassMethod:
         Called again on the same folder it goes on where it stopped. Raises
         BadInput when the folder holds another training, or no case shows liver.
         """
-        run = self._claim(cases, folder)
+        run = training_facts(self.to_json(), self.recipe.seed, cases)
+        claim(folder, run)
         self.coarse.train(cases, folder / "coarse", listen, device)
         boxes = [cropped for case in cases if (cropped := around_liver(case, self.margin_mm)) is not None]
         if not boxes:
@@ -61,23 +63,6 @@ class TwoPassMethod:
         inner = {"inner_validation_patients": passes["fine"]["inner_validation_patients"]}
         write_json(folder / "run.json", run | inner | {"finished": True, "passes": passes})
         return self.load(folder)
-
-    def _claim(self, cases: Sequence[Case], folder: Path) -> dict[str, Any]:
-        """Make `folder` the home of this training; refuse when it is that of another."""
-        run = {
-            "method": self.to_json(),
-            "seed": self.recipe.seed,
-            "training_patients": sorted({case.patient for case in cases}),
-            "training_cases": sorted(case.id for case in cases),
-            "versions": versions(),
-            "command": command_line(),
-        }
-        if (folder / "run.json").exists():
-            require_same_training(folder, run)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / "run.json", run | {"finished": False})
-        return run
 
     def load(self, folder: Path) -> SlabSegmenter:
         """The segmenter that an earlier `train` left in `folder`."""
