@@ -49,7 +49,8 @@ def reproduce(  # noqa: PLR0913, PLR0917 (a command has as many options as its u
     groups = () if arms == "all" else tuple(arms.replace(",", " ").split())
     order = StudyOrder(
         data, out, groups, folds, split, "full" if split == "104/26" else cohort, recipe, matrix,
-        tuple(setting or ()), learning_rate, minutes_of(budget) if budget else None, weights, phantoms, seed, device, width,
+        tuple(setting or ()), learning_rate, minutes_of(budget) if budget else None, weights, phantoms,
+        seed, device, width,
     )  # fmt: skip
     with training_listener() as listen:
         trials = RateTrials(epochs=rate_epochs) if choose_rate else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hepar.errors import BadInput
-from hepar.preprocess import Window
+from hepar.preprocess import Step, Window
 from hepar.study.reproduce.plan import PREPROCESSING, Arm
 from hepar.study.reproduce.protocol import Cohort, usable_window
 from hepar.study.training import TrainingOrder, method_of
@@ -102,7 +102,7 @@ def joint_method(arm: Arm, order: StudyOrder, decided: Decided) -> DeepMethod:
     method = method_of(training)
     assert isinstance(method, DeepMethod), "arms are slice networks"
     window, _ = window_of_arm(arm, decided)
-    prepare = (window, *PREPROCESSING[arm.preprocessing])
+    prepare: tuple[Step, ...] = (window, *PREPROCESSING[arm.preprocessing])
     return replace(method, network=scaled(method.network, order.width), prepare=prepare, clean=())
 
 
