@@ -94,16 +94,20 @@ def segment(
     device: Device = "auto",
     report: Annotated[bool, typer.Option(help="Also write pictures and an HTML page for each scan.")] = True,
     fast: Annotated[bool, typer.Option(help="The model's small first pass alone: less accurate.")] = False,
+    couinaud: Annotated[bool, typer.Option(help="Also Couinaud's segments 1 to 8 as NAME_couinaud.nii.gz.")] = False,
+    couinaud_model: Annotated[Path | None, typer.Option(help="Their model folder; default: the shipped one.")] = None,
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
     from hepar.inference import open_model
+    from hepar.inference.couinaud import open_couinaud
     from hepar.service.batch import Job, require_success, segment_batch
     from hepar.service.console import batch_listener, say, show_model
 
     opened = open_model(model).fast if fast else open_model(model)
+    segments = open_couinaud(couinaud_model) if couinaud or couinaud_model else None
     show_model(opened)
     with batch_listener() as listener:
-        outcomes = segment_batch(ct, Job(out, opened, device, report, listener))
+        outcomes = segment_batch(ct, Job(out, opened, device, report, listener, segments))
     if any(outcome.status != "failed" for outcome in outcomes):
         say(f"results are in '{out.name}'")
     require_success(outcomes)

@@ -21,6 +21,7 @@ from PIL import Image
 
 import hepar
 from hepar.files import write_text
+from hepar.metrics.couinaud import LESION_RULE
 from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import (
     COMPONENT_RULE,
@@ -31,6 +32,7 @@ from hepar.report.measure import (
     tumour_table,
     volumes,
 )
+from hepar.report.segments import SegmentReport, segments_json
 from hepar.volume import LabelMap, Volume
 
 MOST_TUMOURS = 20
@@ -72,7 +74,8 @@ class SummaryInput:
     `scores`: structure to metric to value (None or NaN: not defined), shown
     with `empty_rule` beside it. `settings` and `seconds` (stage to time) are
     shown as given. `file_name` is cut down to its last part.
-    `tumour_probability` (255ths, on the labels' grid) gives each tumour its confidence.
+    `tumour_probability` (255ths, on the labels' grid) gives each tumour its confidence,
+    `segments` its Couinaud segments.
     """
 
     ct: Volume
@@ -86,6 +89,7 @@ class SummaryInput:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     tumour_probability: NDArray[np.uint8] | None = None
+    segments: SegmentReport | None = None
 
     @cached_property
     def picture(self) -> Image.Image:
@@ -122,6 +126,7 @@ def summary_json(case: SummaryInput) -> dict[str, Any]:
         "evidence": case.evidence,
         "model": {"name": case.model.name, "licence": case.model.licence, "trained_on": case.model.trained_on},
         **measurements_of(volumes(case.labels), case.tumours),
+        **({"couinaud": segments_json(case.segments)} if case.segments else {}),
         "scores": {name: dict(row) for name, row in (case.scores or {}).items()},
         "empty_rule": case.empty_rule,
         "settings": dict(case.settings),
@@ -147,6 +152,9 @@ def _facts(case: SummaryInput) -> dict[str, Any]:
         "tumour_count": len(case.tumours),
         "has_confidence": has_confidence,
         "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE) + ((CONFIDENCE_RULE,) if has_confidence else ()),
+        "segments": case.segments,
+        "lesion_segments": case.segments.lesion_names() if case.segments else {},
+        "segment_rule": LESION_RULE,
         "score_columns": columns,
         "score_rows": rows,
         "empty_rule": case.empty_rule,

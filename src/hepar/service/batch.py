@@ -15,9 +15,12 @@ from typing import Any, Literal
 from hepar.errors import BadInput, HeparError, SomeCasesFailed
 from hepar.files import replace_whole, require_writable, write_json
 from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
+from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding, load_couinaud
 from hepar.io import Scan, find_scans, write
+from hepar.io.nifti import write_voxels
 from hepar.metrics import EMPTY_RULE, evaluate
 from hepar.report.measure import volumes
+from hepar.report.segments import segment_report
 from hepar.report.summary import ModelFacts, SummaryInput, summary_json, write_summary
 from hepar.volume import LabelMap, Volume
 
@@ -48,13 +51,14 @@ class Listener:
 
 @dataclass(frozen=True)
 class Job:
-    """Where a batch's results go, and what makes them."""
+    """Where a batch's results go, and what makes them; `couinaud` is the model of segments, where they are wanted."""
 
     out: Path
     model: Model
     device: str = "auto"
     reports: bool = True
     listener: Listener = field(default_factory=Listener)
+    couinaud: Model | None = None
 
     @property
     def single_file(self) -> bool:
@@ -64,12 +68,27 @@ class Job:
     def labels_of(self, case: str) -> Path:
         return self.out if self.single_file else self.out / f"{case}.nii.gz"
 
+    def segments_of(self, case: str) -> Path:
+        """`ID_couinaud.nii.gz`, or beside a single label file under its name with `_couinaud`."""
+        labels = self.labels_of(case)
+        stem, dot, ending = labels.name.rpartition(".nii")
+        return labels.with_name(f"{stem}_couinaud{dot}{ending}")
+
+
+@dataclass(frozen=True, eq=False)
+class Engines:
+    """What labels a scan: liver and tumours, and segments where they are wanted."""
+
+    liver: SlabSegmenter
+    couinaud: CouinaudSegmenter | None
+
 
 def segment_batch(source: Path, job: Job) -> list[Outcome]:
     """Segment every scan that `source` holds.
 
     An output folder receives `ID.nii.gz`, `ID.json` and with `reports` also
-    `ID.html` and `ID.png` for each scan. A case is skipped when its `ID.json`
+    `ID.html` and `ID.png` for each scan, with a model of segments
+    `ID_couinaud.nii.gz`. A case is skipped when its `ID.json`
     names the same model and the same voxels, and its other files are there.
 
     Raises BadInput when `source` holds no scan, several for one label file, or
@@ -80,13 +99,16 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     if job.single_file and len(scans) > 1:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
     _require_inputs_untouched(source, scans, job)
-    segmenter = load_segmenter(job.model, job.device)
+    _require_names_apart(scans, job)
+    engines = Engines(
+        load_segmenter(job.model, job.device), load_couinaud(job.couinaud, job.device) if job.couinaud else None
+    )
     require_writable(job.out.parent if job.single_file else job.out)
     _sweep(job.out.parent if job.single_file else job.out)
     outcomes = []
     for number, scan in enumerate(scans):
         job.listener.started(number, len(scans), scan.id)
-        outcome = _one_case(scan, job, segmenter)
+        outcome = _one_case(scan, job, engines)
         job.listener.ended(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -136,9 +158,17 @@ def _require_inputs_untouched(source: Path, scans: Sequence[Scan], job: Job) -> 
     files = {(found.st_dev, found.st_ino) for found in (path.stat() for path in inputs)}
     ends = () if job.single_file else (".json", ".html", ".png")
     for scan in scans:
-        for target in (job.labels_of(scan.id), *(job.out / f"{scan.id}{end}" for end in ends)):
+        labels = (job.labels_of(scan.id), *([job.segments_of(scan.id)] if job.couinaud else []))
+        for target in (*labels, *(job.out / f"{scan.id}{end}" for end in ends)):
             if target.is_file() and (target.stat().st_dev, target.stat().st_ino) in files:
                 raise BadInput(f"'{target.name}' would replace a file of the input; give another place to -o")
+
+
+def _require_names_apart(scans: Sequence[Scan], job: Job) -> None:
+    labels = {job.labels_of(scan.id): scan.id for scan in scans}
+    taken = [scan.id for scan in scans if job.couinaud and job.segments_of(scan.id) in labels]
+    if taken:
+        raise BadInput(f"segments of {taken[0]} would have the file name of another scan's labels; rename one of them")
 
 
 def _sweep(folder: Path) -> None:
@@ -154,7 +184,7 @@ def _listed(steps: Sequence[object]) -> str:
     return ", then ".join(repr(step) for step in steps) or "none"
 
 
-def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
+def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
     started = time.monotonic()
     try:
         ct = scan.read()
@@ -162,14 +192,19 @@ def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
         voxels = _fingerprint(ct)
         if not job.single_file and _finished(scan.id, voxels, job):
             return Outcome(scan.id, "skipped", "already segmented by this model")
-        found = segmenter.find(ct, job.listener.slices)
+        found = engines.liver.find(ct, job.listener.slices)
+        placed = engines.couinaud.segment(ct, found.labels) if engines.couinaud else None
         seconds = {"read": round(read_s, 2), "segment": round(time.monotonic() - started - read_s, 2)}
         # Until the case is complete nothing may say so: an older JSON would vouch for newer labels.
         if not job.single_file:
             _facts_of(scan.id, job).unlink(missing_ok=True)
+            # Segments of another liver must not stay beside the new one.
+            job.segments_of(scan.id).unlink(missing_ok=True)
         write(found.labels, job.labels_of(scan.id))
+        if placed:
+            write_voxels(placed.segments.labels, placed.segments.geometry, job.segments_of(scan.id))
         if not job.single_file:
-            _record(scan.id, ct, found, job, {"voxels": voxels, "seconds": seconds})
+            _record(scan.id, ct, (found, placed), job, {"voxels": voxels, "seconds": seconds})
     except HeparError as error:
         return Outcome(scan.id, "failed", str(error), error)
     except Exception as error:  # whatever one case provokes, the others must go on
@@ -181,13 +216,20 @@ def _one_case(scan: Scan, job: Job, segmenter: SlabSegmenter) -> Outcome:
     return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all)
 
 
-def _record(case: str, ct: Volume, found: Finding, job: Job, facts: dict[str, Any]) -> None:
+def _record(
+    case: str, ct: Volume, results: tuple[Finding, SegmentFinding | None], job: Job, facts: dict[str, Any]
+) -> None:
     """Pictures and page where wanted, then the JSON."""
+    found, placed = results
+    segments = None
+    if placed and job.couinaud:
+        segments = segment_report(found.labels, placed.segments, job.couinaud.id, placed.notes)
     summary = replace(
         summary_of(ct, found.labels, job.model),
         file_name=case,
         seconds=facts["seconds"],
         tumour_probability=found.tumour_probability,
+        segments=segments,
     )
     if job.reports:
         write_pages(summary, job.out, case)
@@ -208,11 +250,13 @@ def _facts_of(case: str, job: Job) -> Path:
 
 def _finished(case: str, voxels: str, job: Job) -> bool:
     """True when this model's results for these voxels are complete."""
-    wanted = [job.labels_of(case)] + [job.out / f"{case}{end}" for end in (".html", ".png") if job.reports]
+    wanted = [job.labels_of(case)] + ([job.segments_of(case)] if job.couinaud else [])
+    wanted += [job.out / f"{case}{end}" for end in (".html", ".png") if job.reports]
     if not all(path.is_file() for path in wanted):
         return False
     try:
         facts: Any = json.loads(_facts_of(case, job).read_text(encoding="utf-8"))
-        return bool(facts["model"]["name"] == job.model.id and facts["voxels"] == voxels)
+        same_segments = job.couinaud is None or facts["couinaud"]["model"] == job.couinaud.id
+        return bool(facts["model"]["name"] == job.model.id and facts["voxels"] == voxels and same_segments)
     except (OSError, ValueError, KeyError, TypeError):
         return False
