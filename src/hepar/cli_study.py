@@ -182,3 +182,51 @@ def study_log(
 
     write_log(runs, out, read_verdicts(verdicts) if verdicts else {})
     say(f"the log is in {out / 'table.md'}")
+
+
+@study.command("couinaud-train")
+def study_couinaud_train(
+    data: Annotated[Path, typer.Argument(help="lits512, or the folder above it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run folder; an interrupted run in it is continued.")],
+    folds: Annotated[Path | None, typer.Option(help="Fold file; the test patients of --fold never train.")] = None,
+    fold: Annotated[int, typer.Option(help="Which fold of --folds, from 0.")] = 0,
+    encoder_weights: Annotated[str, typer.Option(help="imagenet, none, or a weights file.")] = "imagenet",
+    epochs: Annotated[int | None, typer.Option(help="Epochs of 60 updates; default: the method's own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and changes.")] = None,
+    hold_back: Annotated[float, typer.Option(help="Share of training patients that judge instead.")] = 0.0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Train the network of Couinaud segments; `hepar export` makes its run a model for `hepar segment`."""
+    from hepar.datasets.couinaud import segment_cases
+    from hepar.service.console import say, training_listener
+    from hepar.study.couinaud import segments_folder
+    from hepar.study.left_out import fold_of
+    from hepar.training.couinaud_method import cases_without, configured
+
+    method = configured(encoder_weights, epochs, seed, hold_back)
+    cases = cases_without(segment_cases(segments_folder(data)), fold_of(folds, fold) if folds else None)
+    with training_listener() as listen:
+        method.train(cases, out, listen, device)
+    say(f"the trained model is in {out / 'model'}; use it with `hepar segment --couinaud-model`, or `hepar export` it")
+
+
+@study.command("couinaud")
+def study_couinaud(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of `hepar study couinaud-train`, one a fold.")],
+    data: Annotated[Path, typer.Option(help="lits512, or the folder above it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for table.md and table.json.")],
+    folds: Folds,
+    livers: Annotated[
+        Path | None, typer.Option(help="Folder of `hepar study predict`: score in its livers too.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Whose livers in that folder.")] = "ours",
+) -> None:
+    """Dice of each Couinaud segment on left-out patients, in the true liver and in a found one."""
+    from hepar.files import write_json, write_text
+    from hepar.service.console import say
+    from hepar.study.couinaud import CouinaudOrder, markdown, score_runs, summary
+
+    document = summary(score_runs(runs, CouinaudOrder(data, folds, livers, method), say))
+    write_json(out / "table.json", document)
+    write_text(out / "table.md", markdown(document))
+    say(markdown(document))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,20 @@ class CouinaudMethod:
             "task": "couinaud",
             "encoder_weights": Path(self.encoder_weights).name,
         }
+
+
+def configured(
+    encoder_weights: str = "imagenet", epochs: int | None = None, seed: int | None = None, hold_back: float = 0.0
+) -> CouinaudMethod:
+    """The method with other encoder weights, epochs, seed, or a share of patients that judge instead of training."""
+    recipe = replace(
+        RECIPE,
+        epochs=RECIPE.epochs if epochs is None else epochs,
+        seed=RECIPE.seed if seed is None else seed,
+        validation_share=hold_back,
+        validate_every=4,
+    )
+    return CouinaudMethod(recipe=recipe, encoder_weights=encoder_weights)
 
 
 def slices_of(store: SliceStore) -> dict[str, float]:
