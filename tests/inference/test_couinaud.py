@@ -95,6 +95,35 @@ def test_finer_slices_give_the_same_segments():
     assert same.mean() > 0.97
 
 
+def test_between_the_slices_looked_at_a_border_lies_where_their_scores_cross():
+    def above_the_middle(batch):
+        logits = np.full((len(batch), 8, *batch.shape[2:]), -9, np.float32)
+        logits[:, 0], logits[:, 1] = 0, batch[:, 2] / 255 - 0.51
+        return logits
+
+    grid = Geometry.from_spacing((161, 40, 40), (0.5, 2.0, 2.0))
+    box = np.zeros(grid.shape, np.uint8)
+    box[:, 8:32, 8:32] = 1
+    ct = Volume(np.full(grid.shape, 100, np.int16), grid)
+    found = replace(READER, predict=above_the_middle).segment(ct, LabelMap(box, grid)).segments.labels
+    # Tips end at slices 1 and 159, so a height of 0.51 lies at 81.6; slices 80 and 85 are looked at.
+    assert set(np.unique(found[:82])) == {0, 1}
+    assert set(np.unique(found[82:])) == {0, 2}
+
+
+def test_every_segment_is_one_piece_on_the_scan():
+    def with_a_loose_piece(batch):
+        logits = quadrants(batch)
+        logits[:, 0, 20:26, 40:46] += 30  # segment 1 within the left liver, at all heights
+        return logits
+
+    from scipy.ndimage import label
+
+    ct, labels, _ = segmented_liver()
+    found = replace(READER, predict=with_a_loose_piece).segment(ct, labels).segments.labels
+    assert [label(found == s)[1] for s in range(1, 9)] == [1] * 8
+
+
 def test_a_stack_with_gaps_is_read_at_the_heights_of_its_slices():
     ct, labels, _ = segmented_liver()
     kept = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13])
