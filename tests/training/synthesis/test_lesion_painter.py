@@ -20,10 +20,10 @@ def one(kind: str, names: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def invented_slice(channels: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A round liver of 180 and tissue of 60 with noise of 8 grey levels, 128 x 144 pixels."""
-    y, x = np.mgrid[:128, :144]
+    """A round liver of 180 and tissue of 60 with noise of 8 grey levels, 128 x 280 pixels, more of it to the liver's left."""
+    y, x = np.mgrid[:128, :280]
     liver = (y - 64) ** 2 + (x - 70) ** 2 < 45**2
-    noise = np.random.default_rng(seed).normal(0, 8, (channels, 128, 144))
+    noise = np.random.default_rng(seed).normal(0, 8, (channels, 128, 280))
     images = np.clip(np.rint(np.where(liver, 180.0, 60.0) + noise), 0, 255).astype(np.uint8)
     return images, liver.astype(np.uint8)
 

@@ -130,23 +130,57 @@ def dome(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None
 
 def outside_mass(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None:
     """Soft tissue as dark as a tumour that touches the liver from outside: stomach, bowel, kidney or a true mass."""
-    from scipy import ndimage
-
     radius = 0.5 * math.exp(rng.uniform(math.log(12), math.log(70)))
     at = _outside(canvas, radius, rng)
     if at is None:
         return
     box = canvas.grid.box(*at, 2 * radius)
-    alpha = _soft(_shape_depth(canvas, at, box, radius, shapes, rng), rng.uniform(1.5, 4))
-    patch = canvas.patch(box)
-    outside = ndimage.uniform_filter((canvas.labels[box] == BACKGROUND).astype(np.float32), 3, mode="nearest")
-    # Bones and filled vessels stay: a mass lies between them.
-    bright = ndimage.uniform_filter(patch, (1, 3, 3), mode="nearest")
-    alpha *= np.clip(2 * outside - 0.7, 0, 1) * np.clip((240 - bright) / 30, 0, 1)
+    depth = _shape_depth(canvas, at, box, radius, shapes, rng)
     grey = canvas.liver.grey - rng.uniform(8, 60) / HU_PER_GREY
     texture = smooth_noise(canvas.grid, box, 0.4 * radius, rng) * rng.uniform(1, 8)
+    _beside_liver(canvas, box, _soft(depth, rng.uniform(1.5, 4)), grey + texture, rng, displaces=False)
+
+
+def giant_mass(canvas: Canvas, shapes: ShapeLibrary, rng: np.random.Generator) -> None:
+    """A cyst or tumour of 6 to 14 cm of another organ that presses on the liver: walls, septa, water to soft tissue."""
+    radius = 0.5 * math.exp(rng.uniform(math.log(60), math.log(140)))
+    at = _medial(canvas, radius, rng)
+    if at is None:
+        return
+    box = canvas.grid.box(*at, 1.5 * radius)
+    depth = _shape_depth(canvas, at, box, radius, shapes, rng)
+    tissue = canvas.images[(canvas.middle, *box)][depth[canvas.middle] > 0] > _TISSUE_GREY
+    # Where most is fat or air it could reach through the skin.
+    if tissue.size == 0 or tissue.mean() < 0.25:
+        return
+    liver_hu = canvas.liver.grey * HU_PER_GREY + WINDOW_FLOOR_HU
+    hu = rng.uniform(0, 60) if rng.random() < 0.6 else liver_hu - rng.uniform(8, 60)
+    inside = np.full(depth.shape, (hu - WINDOW_FLOOR_HU) / HU_PER_GREY, np.float32)
+    inside += smooth_noise(canvas.grid, box, rng.uniform(0.1, 0.5) * radius, rng) * rng.uniform(0, 8)
+    wall = rng.uniform(5, 45) / HU_PER_GREY
+    if rng.random() < 0.8:
+        inside += wall * np.exp(-((depth / rng.uniform(1.5, 4)) ** 2))
+    for _ in range(int(rng.integers(0, 4))):
+        # A septum is where a smooth field passes through zero.
+        field = smooth_noise(canvas.grid, box, 0.6 * radius, rng)
+        inside += wall * np.exp(-((field / rng.uniform(0.03, 0.1)) ** 2))
+    displaces = rng.random() < 0.5
+    _beside_liver(canvas, box, _soft(depth, rng.uniform(1.5, 4)), inside, rng, displaces)
+
+
+def _beside_liver(
+    canvas: Canvas, box: Box, alpha: Array, grey: Array, rng: np.random.Generator, displaces: bool
+) -> None:
+    """Blend `grey` in outside the liver; bones and filled vessels stay (a mass lies between them) unless displaced."""
+    from scipy import ndimage
+
+    patch = canvas.patch(box)
+    outside = ndimage.uniform_filter((canvas.labels[box] == BACKGROUND).astype(np.float32), 3, mode="nearest")
+    alpha = alpha * np.clip(2 * outside - 0.7, 0, 1)
+    if not displaces:
+        alpha = alpha * np.clip((240 - ndimage.uniform_filter(patch, (1, 3, 3), mode="nearest")) / 30, 0, 1)
     grain = smooth_noise(canvas.grid, box, 0.0, rng) * canvas.liver.noise
-    canvas.put(box, (patch + alpha * (grey + texture + grain - patch)).astype(np.float32))
+    canvas.put(box, (patch + alpha * (grey + grain - patch)).astype(np.float32))
 
 
 def _outside(canvas: Canvas, radius: float, rng: np.random.Generator) -> tuple[float, float] | None:
@@ -165,7 +199,26 @@ def _outside(canvas: Canvas, radius: float, rng: np.random.Generator) -> tuple[f
     return None
 
 
-IMITATIONS: tuple[Imitation, ...] = (cyst, vessel, fissure, focal_fat, streak, dome, outside_mass)
+def _medial(canvas: Canvas, radius: float, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A centre beside the liver on the way to where most other tissue is: elsewhere a large ball leaves the body."""
+    other = (canvas.images[canvas.middle] > _TISSUE_GREY) & (canvas.labels == BACKGROUND)
+    tissue = np.argwhere(other[::4, ::4])
+    if len(tissue) == 0:
+        return None
+    middle = 4 * tissue.mean(axis=0)
+    for _ in range(12):
+        rim = _border(canvas, rng)
+        if rim is None:
+            continue
+        (y, x), inward = rim
+        way = middle - (y, x)
+        if -way @ np.asarray(inward) > 0.3 * float(np.hypot(*way)):
+            away = rng.uniform(0.6, 0.95) * radius / canvas.grid.pixel_mm
+            return y - inward[0] * away, x - inward[1] * away
+    return None
+
+
+IMITATIONS: tuple[Imitation, ...] = (cyst, vessel, fissure, focal_fat, streak, dome, outside_mass, giant_mass)
 
 
 def _soft(depth: NDArray[np.floating], edge_mm: float) -> Array:

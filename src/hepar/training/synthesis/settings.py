@@ -11,7 +11,8 @@ HU_PER_GREY = 200 / 255
 WINDOW_FLOOR_HU = -40.0
 
 LESION_KINDS = ("hypodense", "subtle", "hyperdense", "rim", "halo", "necrotic", "cystic")
-IMITATION_KINDS = ("cyst", "vessel", "fissure", "focal_fat", "streak", "dome", "outside_mass")
+IMITATION_KINDS = ("cyst", "vessel", "fissure", "focal_fat", "streak", "dome", "outside_mass", "giant_mass")
+_FIRST_KINDS = 7
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,14 @@ class LesionSynthesis:
     satellites: float = 0.15
     bulging: float = 0.06
     calcified: float = 0.03
-    imitations: tuple[float, ...] = (0.2, 0.2, 0.12, 0.12, 0.1, 0.1, 0.16)
+    imitations: tuple[float, ...] = (0.2, 0.2, 0.12, 0.12, 0.1, 0.1, 0.16, 0.3)
 
     def __post_init__(self) -> None:
         for name in ("counts", "kinds", "contrast_hu", "subtle_hu", "edge_mm", "diameter_range_mm", "imitations"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        # Runs that are older than a kind never painted it.
+        missing = max(0, len(IMITATION_KINDS) - len(self.imitations)) if len(self.imitations) >= _FIRST_KINDS else 0
+        object.__setattr__(self, "imitations", self.imitations + (0.0,) * missing)
         if len(self.kinds) != len(LESION_KINDS) or len(self.imitations) != len(IMITATION_KINDS):
             raise BadInput(
                 f"{len(self.kinds)} weights of lesions and {len(self.imitations)} of imitations; "
