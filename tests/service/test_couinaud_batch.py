@@ -118,6 +118,9 @@ def test_the_command_writes_segments_or_says_which_folder_to_give(
     ended = hepar_command(*words, "--couinaud", "--couinaud-model", bands)
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "ct_couinaud.nii.gz").is_file()
+    swapped = hepar_command("segment", scan, "-o", tmp_path / "other", "-m", bands)
+    assert swapped.code == 3
+    assert "name it with --couinaud-model" in swapped.err
     wrong = hepar_command(*words, "--couinaud-model", threshold_model)
     assert wrong.code == 3
     assert "no model of Couinaud segments" in wrong.err

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from hepar.cases import Fold, save_folds
+from hepar.datasets.couinaud import SegmentTruth
 from hepar.errors import BadInput, BadModel
 from hepar.inference import Pipeline
 from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding
@@ -101,6 +102,20 @@ def test_the_right_answer_scores_one_and_a_found_liver_costs_what_it_misses(tmp_
     assert found.figures["voxels in place"] == 1
     with pytest.raises(BadInput, match="no liver of"):
         score_case(answer, case, 1, CouinaudOrder(tmp_path, tmp_path, tmp_path))
+
+
+def test_what_is_found_where_nobody_drew_segments_is_no_error(tmp_path):
+    case = segmented_case("lits001")
+    truth = case.read_segments()
+    drawn = np.arange(len(truth.known)) >= 5
+    part = truth.segments.with_labels(truth.segments.labels * drawn[:, None, None].astype(np.uint8))
+    known = replace(case, read_segments=lambda: SegmentTruth(part, drawn))
+    unknown = replace(case, read_segments=lambda: SegmentTruth(part, np.ones_like(drawn)))
+    write(case.case.truth, tmp_path / "fold0" / "full" / "ours" / f"{case.case.id}.nii.gz")
+    answer = Answer(lambda batch: batch, Pipeline((), InPlaneGrid(matrix=32)), "told")
+    order = CouinaudOrder(tmp_path, tmp_path, tmp_path)
+    assert score_case(answer, known, 0, order)[1].figures["mean of segments"] == 1
+    assert score_case(answer, unknown, 0, order)[1].figures["mean of segments"] < 1
 
 
 def test_lesions_outside_of_drawn_segments_do_not_count():

@@ -217,8 +217,9 @@ def test_export_runs_without_torch_and_gives_the_same_segments(cases, tmp_path):
 
 
 def test_the_shipped_network_is_within_its_budget():
-    cost = cost_of(NETWORK.build(0), slices=3, size=(192, 192))
-    assert cost.gflop < 3
+    cost = cost_of(NETWORK.build(0), slices=3, size=(160, 160))
+    assert CouinaudMethod().grid == InPlaneGrid(matrix=160)
+    assert cost.gflop < 1
     assert cost.fp16_mb < 4
 
 

@@ -161,13 +161,18 @@ def open_couinaud(folder: Path | str | None = None) -> Model:
             "(`hepar study couinaud-train` makes one)"
         )
     model = open_model(where)
-    members = model.network.get("ensemble", [model.network])
-    if any(member.get("classes") != len(SEGMENTS) for member in members):
+    if not gives_segments(model):
         raise BadModel(
             f"{where.name} is no model of Couinaud segments: its network does not give {len(SEGMENTS)} of them; "
             "choose another folder"
         )
     return model
+
+
+def gives_segments(model: Model) -> bool:
+    """Whether a model's network, or each of several, gives segments rather than liver and tumour."""
+    members = model.network.get("ensemble", [model.network])
+    return all(member.get("classes") == len(SEGMENTS) for member in members)
 
 
 def load_couinaud(model: Model | Path | str | None = None, device: str = "auto") -> CouinaudSegmenter:

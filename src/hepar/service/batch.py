@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hepar.errors import BadInput, HeparError, SomeCasesFailed
+from hepar.errors import BadInput, BadModel, HeparError, SomeCasesFailed
 from hepar.files import replace_whole, require_writable, write_json
 from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
-from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding, load_couinaud
+from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding, gives_segments, load_couinaud
 from hepar.io import Scan, find_scans, write
 from hepar.io.nifti import write_voxels
 from hepar.metrics import EMPTY_RULE, evaluate
@@ -100,6 +100,8 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
     _require_inputs_untouched(source, scans, job)
     _require_names_apart(scans, job)
+    if gives_segments(job.model):
+        raise BadModel(f"{job.model.card.name} gives Couinaud segments, no liver; name it with --couinaud-model")
     engines = Engines(
         load_segmenter(job.model, job.device), load_couinaud(job.couinaud, job.device) if job.couinaud else None
     )
