@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from hepar.service.console import console, say
 
 if TYPE_CHECKING:
+    from hepar.study.reproduce.plan import Arm
     from hepar.study.reproduce.runner import Happened, Listener
     from hepar.study.reproduce.study import PreparedStudy
 
@@ -21,21 +22,11 @@ STYLES = {"kept": "green", "finished": "green", "failed": "red", "training": "cy
 
 def show_plan(prepared: PreparedStudy, workers: int) -> None:
     """Each arm with its start, epochs and time, then the hours that are left."""
-    table = Table("arm", "preprocessing", "folds", "encoder starts from", "epochs", "s per epoch", "min per fold")
-    for arm, preprocessing in dict.fromkeys(cell.arm.key for cell in prepared.cells):
-        mine = [cell for cell in prepared.cells if cell.arm.key == (arm, preprocessing)]
-        row = prepared.timing.get(f"{arm}/{preprocessing}")
-        start = prepared.decided.encoders.get(f"{arm}/{preprocessing}", "").rsplit("/", 1)[-1]
-        start = {"none": "random weights (He)"}.get(start, start)
-        if row is None:
-            told = [f"network of {'/'.join(mine[0].arm.after or ())}", "", "", ""]
-        else:
-            networks = 2 if mine[0].arm.stages == "cascade" else 1
-            minutes = networks * row["epochs_used"] * row["seconds_an_epoch"] / 60
-            used, asked = row["epochs_used"], row["epochs_asked"]
-            epochs = str(used) if used == asked else f"{used} of {asked}"
-            told = [start, epochs, f"{row['seconds_an_epoch']:.1f}", f"{minutes:.1f}"]
-        table.add_row(escape(arm), preprocessing, ", ".join(str(cell.fold) for cell in mine), *map(escape, told))
+    table = Table(Column("arm", no_wrap=True), "folds", "encoder starts from", "epochs", "s per epoch", "min per fold")
+    for key in dict.fromkeys(cell.arm.key for cell in prepared.cells):
+        mine = [cell for cell in prepared.cells if cell.arm.key == key]
+        told = _told(mine[0].arm, prepared)
+        table.add_row(escape("/".join(key)), " ".join(str(cell.fold) for cell in mine), *map(escape, told))
     console.print(table)
     left = prepared.unfinished
     done = len(prepared.cells) - len(left)
@@ -44,6 +35,20 @@ def show_plan(prepared: PreparedStudy, workers: int) -> None:
         f"{len(left)} cells to run, {done} finished; learning rate {prepared.decided.learning_rate:g}; about "
         f"{prepared.hours(workers):.1f} h in {many} with the machine to themselves"
     )
+
+
+def _told(arm: Arm, prepared: PreparedStudy) -> tuple[str, str, str, str]:
+    """Encoder, epochs, seconds an epoch and minutes a fold of an arm."""
+    row = prepared.timing.get("/".join(arm.key))
+    if row is None:
+        return f"network of {'/'.join(arm.after or ())}", "", "", ""
+    start = prepared.decided.encoders.get("/".join(arm.key), "none").rsplit("/", 1)[-1]
+    used, asked, seconds = row["epochs_used"], row["epochs_asked"], row["seconds_an_epoch"]
+    epochs = str(used) if used == asked else f"{used} of {asked}"
+    if (budget := prepared.order.budget_minutes) and budget * 60 < seconds:
+        epochs += f" ({budget * 60 / seconds:.1f} fit)"
+    minutes = (2 if arm.stages == "cascade" else 1) * used * seconds / 60
+    return "random (He)" if start == "none" else start, epochs, f"{seconds:.1f}", f"{minutes:.1f}"
 
 
 @contextmanager
@@ -72,11 +77,13 @@ def _say_ends(happened: Happened) -> None:
 
 def _grid(prepared: PreparedStudy, states: dict[str, Happened]) -> Table:
     folds = range(len(prepared.folds))
-    table = Table("arm", "preprocessing", *(f"fold {fold}" for fold in folds), title="Dice liver / tumour, all slices")
+    table = Table(
+        Column("arm", no_wrap=True), *(f"fold {fold}" for fold in folds), title="Dice liver / tumour, all slices"
+    )
     planned = {cell.id for cell in prepared.cells}
-    for arm, preprocessing in dict.fromkeys(cell.arm.key for cell in prepared.cells):
-        cells = [f"{arm}/{preprocessing}/fold{fold}" for fold in folds]
-        table.add_row(escape(arm), preprocessing, *(_shown(c, states) if c in planned else "" for c in cells))
+    for arm in dict.fromkeys("/".join(cell.arm.key) for cell in prepared.cells):
+        cells = [f"{arm}/fold{fold}" for fold in folds]
+        table.add_row(escape(arm), *(_shown(c, states) if c in planned else "" for c in cells))
     return table
 
 

@@ -23,6 +23,7 @@ from hepar.metrics.protocols import PROTOCOLS
 from hepar.study.reproduce import runner
 from hepar.study.reproduce.cell import plain
 from hepar.study.reproduce.order import StudyOrder
+from hepar.study.reproduce.plan import GROUPS
 from hepar.study.reproduce.rate import RateTrials
 from hepar.study.reproduce.results import CONDITIONS, read_study
 from hepar.study.reproduce.runner import Happened
@@ -130,6 +131,14 @@ def test_an_arm_that_learned_nothing_fails_the_smoke_study(finished, tmp_path):
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(StudyLearnedNothing, match="no arm finished"):
         require_dice(tmp_path, 0.0)
+
+
+def test_phantoms_are_learned_in_seconds(tmp_path, monkeypatch):
+    """`make study-smoke` in small: an arm must find the foreground of a phantom it never saw."""
+    monkeypatch.setitem(GROUPS, "fair", GROUPS["fair"][1:])
+    learning = (*FAST, "schedule=cosine", "epochs=14")
+    run(tiny(tmp_path / "a", ("fair",), width=0.1, learning_rate=1e-2, settings=learning))
+    require_dice(tmp_path / "a", 0.5)
 
 
 KILLED = """

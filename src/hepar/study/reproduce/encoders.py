@@ -43,6 +43,7 @@ def starts_of(arms: Sequence[Arm], order: StudyOrder, say: Say) -> dict[str, str
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     found: dict[str, str] = {}
     tried: dict[str, Start] = {}
+    told: set[str] = set()
     for arm in arms:
         if arm.after:
             continue
@@ -54,7 +55,8 @@ def starts_of(arms: Sequence[Arm], order: StudyOrder, say: Say) -> dict[str, str
         else:
             start = tried.get(arm.method) or _start(arm.method, order)
             tried[arm.method] = start
-        if start.source == "none" and arm.encoder != "none":
+        if start.source == "none" and arm.encoder != "none" and arm.title not in told:
+            told.add(arm.title)
             say(f"{arm.title}: {start.why}; its encoder starts from random weights (He)")
         found[name(arm)] = start.source
         kept[name(arm)] = {"source": Path(start.source).name, "why": start.why}
