@@ -16,8 +16,8 @@ from hepar.study.reproduce.protocol import CaseSurvey
 from hepar.training.deep_method import DeepMethod
 from hepar.training.pace import Pace, measure_pace
 
-# Scoring one case under all protocols and both conditions, measured on stacks of 115 slices of 512x512: 3 to 5 s.
-SCORING_SECONDS = 5.0
+# Reading, preparing, storing and scoring a test case, beside the network: measured on some 110 slices of 512x512.
+SCORING_SECONDS = 15.0
 Measure = Callable[[DeepMethod, str], Pace]
 
 
