@@ -170,6 +170,22 @@ def study_tune(
     say(f"every trial is in {run / 'tuning.json'}")
 
 
+@study.command("tune-across")
+def study_tune_across(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of folds 0, 1, 2 ... in this order.")],
+    data: Annotated[list[Path], typer.Option(help="The data they were trained on, once an option.")],
+    folds: Folds,
+) -> None:
+    """Choose each fold's temperature, threshold and cleaning on what the other folds' models find in their patients."""
+    from hepar.cases import load_folds
+    from hepar.datasets import open_cases
+    from hepar.service.console import say
+    from hepar.study.cross_tuning import tune_across
+
+    cases = [case for folder in data for case in open_cases(folder)]
+    tune_across(dict(enumerate(runs)), load_folds(folds), cases, say)
+
+
 @study.command("log")
 def study_log(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of `hepar train`, finished or stopped.")],

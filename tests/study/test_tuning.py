@@ -105,7 +105,7 @@ def test_candidates_know_size_confidence_and_what_they_share_with_the_truth():
 def run_folder(tmp_path, monkeypatch, inner: list[str]):
     written = {}
     monkeypatch.setattr(tuning, "load_segmenter", lambda _folder: segmenter())
-    monkeypatch.setattr(tuning, "_into_model", lambda _folder, decision, ml: written.update(decision=decision, ml=ml))
+    monkeypatch.setattr(tuning, "into_model", lambda _folder, decision, ml: written.update(decision=decision, ml=ml))
     (tmp_path / "run.json").write_text(json.dumps({"inner_validation_patients": inner}))
     return written
 

@@ -27,11 +27,12 @@ from hepar.volume import LIVER, LabelMap
 
 Say = Callable[[str], None]
 LEAST_SLICES = 20
-TUMOUR_BIAS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+TUMOUR_BIAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 MIN_ML = (0.0, 0.05, 0.2)
 MIN_CONFIDENCE = (0.0, 0.5, 0.65, 0.8)
 # What a false lesion costs in Dice: ten of them outweigh a fifth of a patient's overlap.
 FALSE_LESION_COST = 0.02
+MERIT = f"mean tumour Dice - {FALSE_LESION_COST} x false lesions per scan"
 TEMPERATURES = (0.25, 8.0)
 
 
@@ -93,10 +94,10 @@ def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decisio
     decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
     document = {"inner_patients": sorted({one.patient for one in held}), "decision": asdict(decision),
                 "liver_dice": {one.patient: one.liver_dice for one in found[0.0]},
-                "min_ml": best.min_ml, "merit": f"mean tumour Dice - {FALSE_LESION_COST} x false lesions per scan",
+                "min_ml": best.min_ml, "merit": MERIT,
                 "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials]}  # fmt: skip
     write_json(run / "tuning.json", document)
-    _into_model(run / "model", decision, best.min_ml)
+    into_model(run / "model", decision, best.min_ml)
     return decision
 
 
@@ -198,7 +199,8 @@ def cleaning(min_ml: float) -> tuple[Clean, ...]:
     return (*steps, DropSmallTumours(min_ml)) if min_ml else steps
 
 
-def _into_model(folder: Path, decision: Decision, min_ml: float) -> None:
+def into_model(folder: Path, decision: Decision, min_ml: float) -> None:
+    """The model decides and cleans so from now on."""
     model = open_model(folder)
     pipeline: Pipeline = replace(model.pipeline, decision=decision, clean=cleaning(min_ml))
     margin_mm = model.first.margin_mm if model.first else None

@@ -1,0 +1,89 @@
+"""Decisions of a cross-validation's models, each chosen on what the other folds' models found in their test patients.
+
+Inside one training three or four scans are held back, too few to choose a
+threshold on. The test patients of the other folds are twenty, their models
+never saw them, and none of them is a test patient of this fold: a patient
+whom every fold tests takes no part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hepar.cases import Case, Fold
+from hepar.errors import BadInput
+from hepar.files import write_json
+from hepar.inference import Decision, load_segmenter
+from hepar.study.tuning import (
+    MERIT,
+    TUMOUR_BIAS,
+    Held,
+    Say,
+    Trial,
+    best_temperature,
+    candidates,
+    held_scan,
+    into_model,
+    settings,
+    try_setting,
+)
+
+Scans = Mapping[int, Sequence[Held]]
+
+
+def tune_across(runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> None:
+    """Fold number to run folder: each run's `tuning.json` and model get the decision that the other folds chose.
+
+    Raises BadInput for fewer than two runs, or folds without stacks of fully
+    labelled slices.
+    """
+    if len(runs) < 2:
+        raise BadInput(f"{len(runs)} run; a fold is tuned on the others' patients, so give two folds or more")
+    scans = {number: list(_tested(run, number, folds, cases, say)) for number, run in runs.items()}
+    for number, run in runs.items():
+        others = [one for other, held in scans.items() if other != number for one in held]
+        if not others:
+            raise BadInput(f"no other fold than {number} has a stack of fully labelled slices to tune on")
+        _choose(run, others, say)
+
+
+def once_tested(folds: Sequence[Fold], number: int) -> set[str]:
+    """Test patients of a fold that no other fold tests."""
+    tested = Counter(patient for fold in folds for patient in fold.test)
+    return {patient for patient in folds[number].test if tested[patient] == 1}
+
+
+def _tested(run: Path, number: int, folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> Iterator[Held]:
+    mine = once_tested(folds, number)
+    segmenter = load_segmenter(run / "model")
+    for case in cases:
+        if case.patient in mine and case.labels == "full":
+            for held in held_scan(segmenter, case):
+                say(f"fold {number}: {case.id}")
+                yield held
+
+
+def _choose(run: Path, others: Sequence[Held], say: Say) -> None:
+    temperature = best_temperature(others)
+    found = {bias: [candidates(one, Decision("liver_first", temperature, bias)) for one in others]
+             for bias in TUMOUR_BIAS}  # fmt: skip
+    trials = [try_setting(found[bias], bias, ml, confidence) for bias, ml, confidence in settings()]
+    best: Trial = max(trials, key=lambda trial: trial.merit)
+    decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
+    say(
+        f"{run.name}: {len(others)} scans of other folds: temperature {temperature:.2f}, bias {best.tumour_bias}, at "
+        f"least {best.min_ml} mL, confidence {best.min_confidence}; merit {trials[0].merit:.3f} -> {best.merit:.3f}"
+    )
+    document = {
+        "patients": sorted({one.patient for one in others}),
+        "found_by": "the models of the other folds, which never saw them",
+        "decision": asdict(decision),
+        "min_ml": best.min_ml,
+        "merit": MERIT,
+        "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials],
+    }
+    write_json(run / "tuning.json", document)
+    into_model(run / "model", decision, best.min_ml)
