@@ -20,7 +20,7 @@ def one(kind: str, names: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def invented_slice(channels: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A round liver of 180 and tissue of 60 with noise of 8 grey levels, 128 x 280 pixels, more of it to the liver's left."""
+    """A round liver of 180 and tissue of 60 with noise of 8 grey levels, 128 x 280 pixels, most tissue on one side."""
     y, x = np.mgrid[:128, :280]
     liver = (y - 64) ** 2 + (x - 70) ** 2 < 45**2
     noise = np.random.default_rng(seed).normal(0, 8, (channels, 128, 280))
