@@ -83,5 +83,8 @@ def test_the_command_writes_the_log(hepar_command, runs, tmp_path):
 def test_what_is_no_run_is_refused(runs, tmp_path):
     with pytest.raises(BadInput, match=r"run\.json"):
         read_experiment(tmp_path)
+    (tmp_path / "run.log").touch()
+    with pytest.raises(BadInput, match=r"run\.json"):
+        read_experiment(tmp_path / "run.log")
     with pytest.raises(BadInput, match="third"):
         write_log(runs, tmp_path / "log", {"third": "kept"})

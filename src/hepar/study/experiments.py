@@ -164,7 +164,7 @@ def _short(value: Any) -> str:
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise BadInput(f"{path.parent.name}/{path.name} is not JSON ({error}); train again") from error
