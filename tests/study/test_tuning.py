@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,16 @@ from hepar.geometry import Geometry
 from hepar.inference import Decision, Pipeline, SlabSegmenter
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.study import tuning
-from hepar.study.tuning import Candidates, Held, best_temperature, candidates, held_scan, try_setting
+from hepar.study.tuning import (
+    Candidates,
+    Held,
+    Setting,
+    best_temperature,
+    candidates,
+    held_scan,
+    smoothed,
+    try_setting,
+)
 from hepar.volume import LabelMap, Volume
 
 GRID = Geometry.from_spacing((24, 20, 20), (2.0, 1.0, 1.0))
@@ -50,7 +60,7 @@ def two_found_one_true() -> Candidates:
     [(0, 0, 160 / 230, 1, 0), (0.2, 0, 160 / 180, 0, 0), (0, 0.5, 160 / 180, 0, 0), (1.0, 0, 0, 0, 1)],
 )
 def test_a_setting_drops_small_or_doubtful_lesions(min_ml, min_confidence, dice, false, missed):
-    trial = try_setting([two_found_one_true()], 0.0, min_ml, min_confidence)
+    trial = try_setting([two_found_one_true()], Setting(0.0, min_ml, min_confidence))
     assert trial.tumour_dice == {"a": pytest.approx(dice)}
     assert (trial.false_lesions, trial.missed_lesions) == ({"a": false}, {"a": missed})
     assert trial.merit == pytest.approx(dice - 0.02 * false)
@@ -58,7 +68,7 @@ def test_a_setting_drops_small_or_doubtful_lesions(min_ml, min_confidence, dice,
 
 def test_a_tumour_free_patient_costs_by_its_false_lesions_only():
     free = Candidates("b", np.ones(3), np.ones(3), np.full(3, 9), np.zeros((0, 3), np.int64), true_voxels=0)
-    trial = try_setting([two_found_one_true(), free], 0.0, 0.2, 0.0)
+    trial = try_setting([two_found_one_true(), free], Setting(min_ml=0.2))
     assert set(trial.tumour_dice) == {"a"}
     assert trial.merit == pytest.approx(160 / 180 - 0.02 * 3 / 2)
 
@@ -85,11 +95,40 @@ def segmenter() -> SlabSegmenter:
     return SlabSegmenter(by_grey, Pipeline((Window(0, 255),), InPlaneGrid(pixel_mm=1.0)), "grey")
 
 
-def test_a_held_scan_is_cut_to_the_liver_and_keeps_its_place():
+def test_a_held_scan_is_cut_to_the_liver_with_the_slices_that_smoothing_reaches_and_keeps_its_place():
     (held,) = held_scan(segmenter(), case())
-    assert held.truth.shape == (20, 16, 16)
-    assert held.scores.shape == (20, 2, 16, 16)
-    assert np.allclose(held.geometry.position_mm((0, 0, 0)), GRID.position_mm((2, 2, 2)))
+    # 2.5 standard deviations of 2 mm are three slices of 2 mm; the scan has two on either side of the liver.
+    assert held.truth.shape == (24, 16, 16)
+    assert held.scores.shape == (24, 2, 16, 16)
+    assert np.allclose(held.geometry.position_mm((0, 0, 0)), GRID.position_mm((0, 2, 2)))
+
+
+def test_smoothing_while_tuning_gives_the_labels_that_the_segmenter_will_give():
+    (held,) = held_scan(segmenter(), case())
+    decision = Decision("liver_first", smooth_mm=2.0)
+    asked = replace(segmenter(), pipeline=replace(segmenter().pipeline, decision=decision))
+    found = asked.segment(case().ct).axial().labels[:, 2:18, 2:18]
+    assert np.array_equal(decision.labels(smoothed(held, 2.0).scores.astype(np.float32)), found)
+    assert not np.array_equal(decision.labels(held.scores.astype(np.float32)), found)
+
+
+def test_smoothing_is_chosen_where_single_slices_hold_false_lesions(tmp_path, monkeypatch):
+    def speckled() -> Volume:
+        ct, _ = cubes()
+        values = ct.values.copy()
+        values[15:18] = 100
+        values[[8, 12, 16, 20], 2:18, 2:18], values[[5, 8]] = 100, ct.values[[5, 8]]
+        values[[12, 16, 20], 10:15, 10:15] = 170
+        return Volume(values, GRID)
+
+    written = run_folder(tmp_path, monkeypatch, ["inner"])
+    # A threshold on size would do as well, were it tried.
+    monkeypatch.setattr(tuning, "MIN_ML", (0.0,))
+    monkeypatch.setattr(tuning, "MIN_CONFIDENCE", (0.0,))
+    monkeypatch.setattr(tuning, "TUMOUR_BIAS", (0.0,))
+    speckles = Case("inner", "inner", speckled, lambda: cubes()[1])
+    tuning.tune(tmp_path, [speckles])
+    assert written["decision"].smooth_mm == 2.0
 
 
 def test_candidates_know_size_confidence_and_what_they_share_with_the_truth():

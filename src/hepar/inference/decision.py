@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,8 @@ from hepar.volume import BACKGROUND, LIVER, TUMOUR, LabelMap
 
 Floats = NDArray[np.float32]
 RULES = ("argmax", "liver_first")
+# Beyond it whole slices are held in memory for nothing: lesions of that size need no smoothing.
+MOST_SMOOTH_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,16 @@ class Decision:
     other two share their probability. `tumour_bias` is added to tumour's logit,
     `temperature` divides logits before they become probabilities (Guo et al.
     2017), and lesions whose mean tumour probability is below `min_confidence`
-    become liver. Raises BadInput.
+    become liver. Before all that, scores of slices are averaged along z with a
+    Gaussian of standard deviation `smooth_mm`: what a slice network finds in one
+    slice and in neither neighbour is rarely a lesion. Raises BadInput.
     """
 
     rule: Literal["argmax", "liver_first"] = "argmax"
     temperature: float = 1.0
     tumour_bias: float = 0.0
     min_confidence: float = 0.0
+    smooth_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -44,6 +49,8 @@ class Decision:
             )
         if not 0 <= self.min_confidence <= 1:
             raise BadInput(f"min_confidence is {self.min_confidence}; expected 0 to 1")
+        if not 0 <= self.smooth_mm <= MOST_SMOOTH_MM:
+            raise BadInput(f"smooth_mm is {self.smooth_mm}; expected 0 to {MOST_SMOOTH_MM}")
 
     def scores(self, logits: Floats) -> Floats:
         """Logits (n, 3, y, x) to what is resampled to the scan: (n, 2, y, x) for liver_first, else the logits."""
@@ -111,8 +118,13 @@ class Finding:
         return Finding(self.labels.with_labels(labels), self.tumour_probability)
 
 
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """Settings without `smooth_mm` where there is none: models from before it keep their ids."""
+    return {name: value for name, value in asdict(decision).items() if name != "smooth_mm" or value}
+
+
 def decision_from_json(row: Any) -> Decision:
-    """Settings as `dataclasses.asdict` gave them; missing ones take their defaults. Raises BadInput, TypeError."""
+    """Settings as `decision_to_json` gave them; missing ones take their defaults. Raises BadInput, TypeError."""
     return Decision(**row)
 
 

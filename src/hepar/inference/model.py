@@ -19,7 +19,7 @@ from hepar import postprocess
 from hepar.errors import BadInput, BadModel
 from hepar.files import write_json, write_text
 from hepar.inference.blocks import BlockSegmenter
-from hepar.inference.decision import ARGMAX, decision_from_json
+from hepar.inference.decision import ARGMAX, decision_from_json, decision_to_json
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
 from hepar.inference.two_pass import TwoPassSegmenter
@@ -165,7 +165,7 @@ def _first_pass(folder: Path, facts: Any) -> FirstPass | None:
 def _beyond_defaults(pipeline: Pipeline) -> dict[str, Any]:
     """Neighbours and decision where they are not the defaults: settings and ids of older models stay what they were."""
     seen = {"neighbours": asdict(pipeline.neighbours)} if pipeline.neighbours.slices > 1 else {}
-    decided = {"decision": asdict(pipeline.decision)} if pipeline.decision != ARGMAX else {}
+    decided = {"decision": decision_to_json(pipeline.decision)} if pipeline.decision != ARGMAX else {}
     return seen | decided
 
 

@@ -3,7 +3,8 @@
 The grid changes in two places only: the array is turned to the axial view
 (no interpolation, undone exactly), and each slab is resampled in plane to the
 network's pixels and its logits back to the scan's, before the argmax. Steps
-work on each slice by itself, so where a slab ends changes nothing.
+work on each slice by itself, and smoothing along z looks across slabs, so where
+a slab ends changes nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from hepar.inference.decision import ARGMAX, Decision, Finding
 from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
+from hepar.inference.smoothing import along_z
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step
 from hepar.preprocess.spatial import InPlaneGrid, InPlanePlan
@@ -42,7 +44,8 @@ class SlabSegmenter:
     """A trained slice network that keeps the scan's grid.
 
     Beside the scan and its labels, memory holds `slab` slices of logits and
-    their prepared neighbours only, whatever the number of slices.
+    their prepared neighbours only (and the slices that `smooth_mm` reaches),
+    whatever the number of slices.
     """
 
     predict: Predictor
@@ -55,7 +58,7 @@ class SlabSegmenter:
         if self.pipeline.decision.min_confidence:
             return self.find(ct, progress).labels
         labels = np.zeros(ct.axial().geometry.shape, dtype=np.uint8)
-        for start, scores in self.scores(ct, progress):
+        for start, scores in self._smoothed(ct, progress):
             labels[start : start + len(scores)] = self.pipeline.decision.labels(scores)
         return self._turned_back(self._cleaned(labels, ct), ct)
 
@@ -64,7 +67,7 @@ class SlabSegmenter:
         decision = self.pipeline.decision
         labels = np.zeros(ct.axial().geometry.shape, dtype=np.uint8)
         probability = np.zeros_like(labels)
-        for start, scores in self.scores(ct, progress):
+        for start, scores in self._smoothed(ct, progress):
             rows = slice(start, start + len(scores))
             labels[rows], probability[rows] = decision.labels(scores), decision.tumour_probability(scores)
         found = Finding(self._cleaned(labels, ct), probability).without_doubtful(decision.min_confidence)
@@ -81,6 +84,11 @@ class SlabSegmenter:
             yield start, plan.to_scan(self.pipeline.decision.scores(logits))
             if progress:
                 progress(start + slices, axial.geometry.shape[0])
+
+    def _smoothed(self, ct: Volume, progress: Progress | None) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """`scores` as the decision wants them: smoothed along z."""
+        spacing_mm = ct.axial().geometry.spacing_mm[0]
+        return along_z(self.scores(ct, progress), self.pipeline.decision.smooth_mm / spacing_mm)
 
     def _cleaned(self, labels: NDArray[np.uint8], ct: Volume) -> LabelMap:
         found = LabelMap(labels, ct.axial().geometry)

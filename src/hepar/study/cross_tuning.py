@@ -10,26 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from hepar.cases import Case, Fold
 from hepar.errors import BadInput
 from hepar.files import write_json
-from hepar.inference import Decision, load_segmenter
-from hepar.study.tuning import (
-    MERIT,
-    TUMOUR_BIAS,
-    Held,
-    Say,
-    Trial,
-    best_temperature,
-    candidates,
-    held_scan,
-    into_model,
-    settings,
-    try_setting,
-)
+from hepar.inference import load_segmenter
+from hepar.study.tuning import Held, Say, choose, held_scan, into_model
 
 Scans = Mapping[int, Sequence[Held]]
 
@@ -67,23 +54,9 @@ def _tested(run: Path, number: int, folds: Sequence[Fold], cases: Sequence[Case]
 
 
 def _choose(run: Path, others: Sequence[Held], say: Say) -> None:
-    temperature = best_temperature(others)
-    found = {bias: [candidates(one, Decision("liver_first", temperature, bias)) for one in others]
-             for bias in TUMOUR_BIAS}  # fmt: skip
-    trials = [try_setting(found[bias], bias, ml, confidence) for bias, ml, confidence in settings()]
-    best: Trial = max(trials, key=lambda trial: trial.merit)
-    decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
-    say(
-        f"{run.name}: {len(others)} scans of other folds: temperature {temperature:.2f}, bias {best.tumour_bias}, at "
-        f"least {best.min_ml} mL, confidence {best.min_confidence}; merit {trials[0].merit:.3f} -> {best.merit:.3f}"
-    )
-    document = {
-        "patients": sorted({one.patient for one in others}),
-        "found_by": "the models of the other folds, which never saw them",
-        "decision": asdict(decision),
-        "min_ml": best.min_ml,
-        "merit": MERIT,
-        "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials],
-    }
-    write_json(run / "tuning.json", document)
-    into_model(run / "model", decision, best.min_ml)
+    choice = choose(others)
+    say(f"{run.name}: {len(others)} scans of other folds: {choice}")
+    found_by = "the models of the other folds, which never saw them"
+    patients = sorted({one.patient for one in others})
+    write_json(run / "tuning.json", {"patients": patients, "found_by": found_by, **choice.to_json()})
+    into_model(run / "model", choice.decision, choice.trial.setting.min_ml)

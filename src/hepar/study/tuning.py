@@ -1,4 +1,4 @@
-"""Temperature, tumour threshold and cleaning of a trained model, chosen on the run's own inner validation patients.
+"""Temperature, smoothing, threshold and cleaning of a trained model, chosen on the run's inner validation patients.
 
 The patients of the fold's test side, and all that trained, take no part.
 """
@@ -20,6 +20,8 @@ from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.geometry import Geometry
 from hepar.inference import Decision, Finding, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
+from hepar.inference.decision import decision_to_json
+from hepar.inference.smoothing import REACH, along_z
 from hepar.metrics.crop import box_of, cropped
 from hepar.metrics.overlap import dice
 from hepar.postprocess import Clean, DropSmallTumours, FillLiverHoles, KeepLargestLiver
@@ -30,10 +32,13 @@ LEAST_SLICES = 20
 TUMOUR_BIAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 MIN_ML = (0.0, 0.05, 0.2)
 MIN_CONFIDENCE = (0.0, 0.5, 0.65, 0.8)
+# 3 mm and more were tried on inner patients and cost liver Dice.
+SMOOTH_MM = (0.0, 2.0)
 # What a false lesion costs in Dice: ten of them outweigh a fifth of a patient's overlap.
 FALSE_LESION_COST = 0.02
 MERIT = f"mean tumour Dice - {FALSE_LESION_COST} x false lesions per scan"
 TEMPERATURES = (0.25, 8.0)
+PIECE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +52,20 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """One way to decide: smoothing along z, and what a lesion needs to be kept."""
+
+    tumour_bias: float = 0.0
+    min_ml: float = 0.0
+    min_confidence: float = 0.0
+    smooth_mm: float = 0.0
+
+
+@dataclass(frozen=True)
 class Trial:
     """One setting and what it gave: means over patients, counts over scans."""
 
-    tumour_bias: float
-    min_ml: float
-    min_confidence: float
+    setting: Setting
     tumour_dice: dict[str, float]
     false_lesions: dict[str, int]
     missed_lesions: dict[str, int]
@@ -62,6 +75,37 @@ class Trial:
         """Mean tumour Dice over tumour patients, less a cost per false lesion and scan."""
         mean = float(np.mean(list(self.tumour_dice.values()))) if self.tumour_dice else 0.0
         return mean - FALSE_LESION_COST * float(np.mean(list(self.false_lesions.values())))
+
+    def to_json(self) -> dict[str, object]:
+        facts = {name: value for name, value in asdict(self).items() if name != "setting"}
+        return asdict(self.setting) | facts | {"merit": self.merit}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of all trials, and with which temperature it was tried."""
+
+    decision: Decision
+    trial: Trial
+    trials: list[Trial]
+    liver_dice: dict[str, float]
+
+    def __str__(self) -> str:
+        best = self.trial.setting
+        return (
+            f"temperature {self.decision.temperature:.2f}, smoothed by {best.smooth_mm} mm, bias {best.tumour_bias}, "
+            f"at least {best.min_ml} mL, confidence {best.min_confidence}; merit {self.trials[0].merit:.3f} -> "
+            f"{self.trial.merit:.3f}"
+        )
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "decision": decision_to_json(self.decision),
+            "min_ml": self.trial.setting.min_ml,
+            "liver_dice": self.liver_dice,
+            "merit": MERIT,
+            "trials": [trial.to_json() for trial in self.trials],
+        }
 
 
 def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decision:
@@ -81,30 +125,34 @@ def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decisio
     held = [one for case in mine for one in held_scan(segmenter, case)]
     if not held:
         raise BadInput(f"no inner patient has a stack of {LEAST_SLICES} slices; single slices cannot tune")
-    temperature = best_temperature(held)
-    found = {
-        bias: [candidates(one, Decision("liver_first", temperature, bias)) for one in held] for bias in TUMOUR_BIAS
-    }
-    trials = [try_setting(found[bias], bias, ml, confidence) for bias, ml, confidence in settings()]
+    choice = choose(held)
+    say(f"{len(held)} inner scans: {choice}")
+    write_json(run / "tuning.json", {"inner_patients": sorted({one.patient for one in held}), **choice.to_json()})
+    into_model(run / "model", choice.decision, choice.trial.setting.min_ml)
+    return choice.decision
+
+
+def choose(held: Sequence[Held]) -> Choice:
+    """The setting with the most merit on these scans; the plain one wins ties."""
+    found: dict[tuple[float, float], list[Candidates]] = {}
+    temperatures = {}
+    for mm in SMOOTH_MM:
+        smooth = [smoothed(one, mm) for one in held]
+        temperatures[mm] = best_temperature(smooth)
+        for bias in TUMOUR_BIAS:
+            decision = Decision("liver_first", temperatures[mm], bias)
+            found[mm, bias] = [candidates(one, decision) for one in smooth]
+    trials = [try_setting(found[setting.smooth_mm, setting.tumour_bias], setting) for setting in settings()]
     best = max(trials, key=lambda trial: trial.merit)
-    say(
-        f"{len(held)} inner scans: temperature {temperature:.2f}, bias {best.tumour_bias}, at least {best.min_ml} mL, "
-        f"confidence {best.min_confidence}; merit {trials[0].merit:.3f} -> {best.merit:.3f}"
-    )
-    decision = Decision("liver_first", temperature, best.tumour_bias, best.min_confidence)
-    document = {"inner_patients": sorted({one.patient for one in held}), "decision": asdict(decision),
-                "liver_dice": {one.patient: one.liver_dice for one in found[0.0]},
-                "min_ml": best.min_ml, "merit": MERIT,
-                "trials": [asdict(trial) | {"merit": trial.merit} for trial in trials]}  # fmt: skip
-    write_json(run / "tuning.json", document)
-    into_model(run / "model", decision, best.min_ml)
-    return decision
+    mm, bias = best.setting.smooth_mm, best.setting.tumour_bias
+    decision = Decision("liver_first", temperatures[mm], bias, best.setting.min_confidence, mm)
+    return Choice(decision, best, trials, {one.patient: one.liver_dice for one in found[mm, bias]})
 
 
-def settings() -> list[tuple[float, float, float]]:
-    """(tumour bias, least mL, least confidence) of every trial; the plain one first, so that it wins ties."""
-    tried = list(product(TUMOUR_BIAS, MIN_ML, MIN_CONFIDENCE))
-    return sorted(tried, key=lambda s: (abs(s[0]), s[1], s[2]))
+def settings() -> list[Setting]:
+    """Every trial's; the plain one first, so that it wins ties."""
+    tried = [Setting(*values) for values in product(TUMOUR_BIAS, MIN_ML, MIN_CONFIDENCE, SMOOTH_MM)]
+    return sorted(tried, key=lambda s: (s.smooth_mm, abs(s.tumour_bias), s.min_ml, s.min_confidence))
 
 
 def held_scan(segmenter: SlabSegmenter, case: Case) -> Iterator[Held]:
@@ -115,8 +163,18 @@ def held_scan(segmenter: SlabSegmenter, case: Case) -> Iterator[Held]:
     asked = replace(segmenter, pipeline=replace(segmenter.pipeline, decision=Decision("liver_first")))
     scores = np.concatenate([found.astype(np.float16) for _, found in asked.scores(ct)])
     box = box_of((scores[:, 0] > 0) | truth.liver)
+    # Slices above and below take part in smoothing.
+    more = math.ceil(REACH * max(SMOOTH_MM) / truth.geometry.spacing_mm[0])
+    box = (slice(max(0, box[0].start - more), box[0].stop + more), *box[1:])
     part = scores[box[0], :, box[1], box[2]]
     yield Held(case.patient, truth.labels[box].copy(), part.copy(), cropped(truth, box).geometry)
+
+
+def smoothed(one: Held, smooth_mm: float) -> Held:
+    """The scan with its scores smoothed along z, as a segmenter does it."""
+    pieces = ((k, one.scores[k : k + PIECE].astype(np.float32)) for k in range(0, len(one.scores), PIECE))
+    parts = [part.astype(np.float16) for _, part in along_z(pieces, smooth_mm / one.geometry.spacing_mm[0])]
+    return replace(one, scores=np.concatenate(parts))
 
 
 def best_temperature(held: Sequence[Held]) -> float:
@@ -179,18 +237,18 @@ def candidates(one: Held, decision: Decision) -> Candidates:
     )
 
 
-def try_setting(scans: Sequence[Candidates], tumour_bias: float, min_ml: float, min_confidence: float) -> Trial:
+def try_setting(scans: Sequence[Candidates], setting: Setting) -> Trial:
     """What is left of each scan's candidates under a setting. A patient without tumour has no Dice."""
     overlap: dict[str, float] = {}
     false, missed = {}, {}
     for scan in scans:
-        kept = (scan.ml >= min_ml) & (scan.confidence >= min_confidence)
+        kept = (scan.ml >= setting.min_ml) & (scan.confidence >= setting.min_confidence)
         shared = scan.shared[:, kept]
         if scan.true_voxels:
             overlap[scan.patient] = float(2 * shared.sum() / (scan.true_voxels + scan.voxels[kept].sum()))
         false[scan.patient] = int((shared.sum(axis=0) == 0).sum())
         missed[scan.patient] = int((shared.sum(axis=1) == 0).sum())
-    return Trial(tumour_bias, min_ml, min_confidence, overlap, false, missed)
+    return Trial(setting, overlap, false, missed)
 
 
 def cleaning(min_ml: float) -> tuple[Clean, ...]:

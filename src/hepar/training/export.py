@@ -91,7 +91,7 @@ def _mean_decision(decisions: Sequence[Decision]) -> Decision:
         raise BadModel(f"the runs decide by {' and '.join(sorted(rules))}; tune all of them, or export them one by one")
     means = {
         name: round(float(np.mean([getattr(decision, name) for decision in decisions])), 3)
-        for name in ("temperature", "tumour_bias", "min_confidence")
+        for name in ("temperature", "tumour_bias", "min_confidence", "smooth_mm")
     }
     return Decision(decisions[0].rule, **means)
 
