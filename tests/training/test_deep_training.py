@@ -18,6 +18,7 @@ from hepar.errors import BadInput, BadModel
 from hepar.inference import Decision, Neighbours, load_segmenter, open_model, save_model
 from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.nets.residual_unet import ResidualUnet
+from hepar.postprocess import DropSmallTumours
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.training import loop
 from hepar.training.checkpoint import TrainingState
@@ -119,20 +120,25 @@ def test_several_runs_become_one_model_that_averages_their_logits(run, case, tmp
     assert not np.allclose(one, two, atol=0.1)
 
 
-def decided(run: Path, decision: Decision) -> Path:
+def decided(run: Path, decision: Decision, *drop: DropSmallTumours) -> Path:
     """The run, as if `hepar study tune` had chosen this."""
     model = open_model(run / "model")
-    save_model(run / "model", model.card, replace(model.pipeline, decision=decision), model.weights, model.network)
+    pipeline = replace(model.pipeline, decision=decision, clean=(*model.pipeline.clean, *drop))
+    save_model(run / "model", model.card, pipeline, model.weights, model.network)
     return run
 
 
 def test_runs_tuned_apart_decide_by_their_mean_once_averaged(case, tmp_path):
     one, two = (
-        decided(trained(case, tmp_path / str(bias)), Decision("liver_first", 1.0 + bias, bias, 0.6 + bias / 5))
-        for bias in (0.0, 1.0)
+        decided(
+            trained(case, tmp_path / str(bias)), Decision("liver_first", 1 + bias, bias, 0.6 + bias / 5, bias), *drop
+        )
+        for bias, drop in ((0.0, ()), (1.0, (DropSmallTumours(0.2),)))
     )
     export_run([one, two], tmp_path / "both", card_file(tmp_path))
-    assert open_model(tmp_path / "both").pipeline.decision == Decision("liver_first", 1.5, 0.5, 0.7)
+    both = open_model(tmp_path / "both").pipeline
+    assert both.decision == Decision("liver_first", 1.5, 0.5, 0.7, 0.5)
+    assert both.clean[-1] == DropSmallTumours(0.1)
     decided(two, Decision("argmax"))
     with pytest.raises(BadModel, match="tune all of them"):
         export_run([one, two], tmp_path / "neither", card_file(tmp_path))

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from hepar.errors import BadInput, BadModel
 from hepar.files import replace_whole, write_json
-from hepar.inference import Decision, ModelCard, open_model, save_model
+from hepar.inference import Decision, ModelCard, Pipeline, open_model, save_model
 from hepar.inference.backends.openvino import openvino_predictor
 from hepar.inference.backends.pytorch import load_network, torch_predictor
+from hepar.postprocess import DropSmallTumours
 
 # Above this, engine and torch disagree by more than summation order explains (logits are of order 10).
 LARGEST_DIFFERENCE = 5e-3
@@ -45,8 +46,8 @@ def export_run(
 
     `card` is a JSON file with the fields of ModelCard. `weights` "fp16" stores
     them in half the size; arithmetic stays what the engine chooses. Several
-    runs' logits are averaged, and so are their temperatures, biases and least
-    confidences. With `first_margin_mm` the model that lies in `out`/coarse
+    runs' logits are averaged, and so are their temperatures, biases, smoothing,
+    and what a lesion needs to be kept. With `first_margin_mm` the model that lies in `out`/coarse
     already finds the liver, and this one sees its box with that margin. Raises
     BadModel when the exported network and torch disagree, or runs prepare
     scans differently; BadInput for a bad card.
@@ -59,7 +60,8 @@ def export_run(
     if any("side" in model.network for model in models):
         raise BadModel("networks of 3D blocks have no ONNX form yet; use the run's model folder as it is")
     decision = _mean_decision([model.pipeline.decision for model in models])
-    pipelines = [replace(model.pipeline, decision=decision) for model in models]
+    least_ml = round(float(np.mean([_least_ml(model.pipeline) for model in models])), 3)
+    pipelines = [_deciding(model.pipeline, decision, least_ml) for model in models]
     if any(pipeline != pipelines[0] for pipeline in pipelines):
         names = ", ".join(run.name for run in runs)
         raise BadModel(f"{names} prepare or clean scans differently; export them one by one")
@@ -94,6 +96,16 @@ def _mean_decision(decisions: Sequence[Decision]) -> Decision:
         for name in ("temperature", "tumour_bias", "min_confidence", "smooth_mm")
     }
     return Decision(decisions[0].rule, **means)
+
+
+def _least_ml(pipeline: Pipeline) -> float:
+    return next((step.min_ml for step in pipeline.clean if isinstance(step, DropSmallTumours)), 0.0)
+
+
+def _deciding(pipeline: Pipeline, decision: Decision, least_ml: float) -> Pipeline:
+    clean = tuple(step for step in pipeline.clean if not isinstance(step, DropSmallTumours))
+    drop = (DropSmallTumours(least_ml),) if least_ml else ()
+    return replace(pipeline, decision=decision, clean=(*clean, *drop))
 
 
 def slices_seen(network: nn.Module) -> int:
