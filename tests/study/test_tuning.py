@@ -17,10 +17,9 @@ from hepar.preprocess import InPlaneGrid, Window
 from hepar.study import tuning
 from hepar.study.tuning import (
     Candidates,
-    Held,
     Setting,
     best_temperature,
-    candidates,
+    found_with,
     held_scan,
     smoothed,
     try_setting,
@@ -30,15 +29,14 @@ from hepar.volume import LabelMap, Volume
 GRID = Geometry.from_spacing((24, 20, 20), (2.0, 1.0, 1.0))
 
 
-def logistic_scan(temperature: float, seed: int) -> Held:
+def logistic_scan(temperature: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Truth drawn from the very probabilities that scores / temperature give."""
     rng = np.random.default_rng(seed)
     calibrated = rng.normal(0, 2, (24, 2, 40, 40))
     p = 1 / (1 + np.exp(-calibrated))
     inside, tumour = (rng.random(p[:, 0].shape) < p[:, k] for k in (0, 1))
     truth = (inside.astype(np.uint8) + (inside & tumour)).astype(np.uint8)
-    grid = Geometry.from_spacing((24, 40, 40), (1, 1, 1))
-    return Held("p", truth, (calibrated * temperature).astype(np.float16), grid)
+    return (calibrated * temperature).astype(np.float16), truth
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
@@ -133,12 +131,16 @@ def test_smoothing_is_chosen_where_single_slices_hold_false_lesions(tmp_path, mo
 
 def test_candidates_know_size_confidence_and_what_they_share_with_the_truth():
     (held,) = held_scan(segmenter(), case())
-    found = candidates(held, Decision("liver_first"))
+    found = found_with(held, 0.0).at(1.0)
     assert found.voxels.tolist() == [64, 27]
     assert found.ml.tolist() == pytest.approx([0.128, 0.054])
     assert found.shared.tolist() == [[64, 0]]
     assert found.confidence[0] > 0.9
     assert found.confidence[1] < 0.7
+    # As the model will judge them.
+    asked = replace(segmenter(), pipeline=replace(segmenter().pipeline, decision=Decision("liver_first", 2.0)))
+    lesions = asked.find(case().ct).lesions()
+    assert found_with(held, 0.0).at(2.0).confidence.tolist() == pytest.approx([one.confidence for one in lesions])
 
 
 def run_folder(tmp_path, monkeypatch, inner: list[str]):

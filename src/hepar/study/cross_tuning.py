@@ -16,9 +16,9 @@ from hepar.cases import Case, Fold
 from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference import load_segmenter
-from hepar.study.tuning import Held, Say, choose, held_scan, into_model
+from hepar.study.tuning import Say, Scan, choose, held_scan, into_model, scan_of
 
-Scans = Mapping[int, Sequence[Held]]
+Scans = Mapping[int, Sequence[Scan]]
 
 
 def tune_across(runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> None:
@@ -31,7 +31,7 @@ def tune_across(runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence
         raise BadInput(f"{len(runs)} run; a fold is tuned on the others' patients, so give two folds or more")
     scans = {number: list(_tested(run, number, folds, cases, say)) for number, run in runs.items()}
     for number, run in runs.items():
-        others = [one for other, held in scans.items() if other != number for one in held]
+        others = [one for other, tested in scans.items() if other != number for one in tested]
         if not others:
             raise BadInput(f"no other fold than {number} has a stack of fully labelled slices to tune on")
         _choose(run, others, say)
@@ -43,17 +43,17 @@ def once_tested(folds: Sequence[Fold], number: int) -> set[str]:
     return {patient for patient in folds[number].test if tested[patient] == 1}
 
 
-def _tested(run: Path, number: int, folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> Iterator[Held]:
+def _tested(run: Path, number: int, folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> Iterator[Scan]:
     mine = once_tested(folds, number)
     segmenter = load_segmenter(run / "model")
     for case in cases:
         if case.patient in mine and case.labels == "full":
             for held in held_scan(segmenter, case):
                 say(f"fold {number}: {case.id}")
-                yield held
+                yield scan_of(held)
 
 
-def _choose(run: Path, others: Sequence[Held], say: Say) -> None:
+def _choose(run: Path, others: Sequence[Scan], say: Say) -> None:
     choice = choose(others)
     say(f"{run.name}: {len(others)} scans of other folds: {choice}")
     found_by = "the models of the other folds, which never saw them"

@@ -19,7 +19,7 @@ from hepar.cases import Case
 from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.geometry import Geometry
-from hepar.inference import Decision, Finding, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
+from hepar.inference import Decision, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
 from hepar.inference.decision import decision_to_json
 from hepar.inference.smoothing import REACH, along_z
 from hepar.metrics.crop import box_of, cropped
@@ -28,6 +28,8 @@ from hepar.postprocess import Clean, DropSmallTumours, FillLiverHoles, KeepLarge
 from hepar.volume import LIVER, LabelMap
 
 Say = Callable[[str], None]
+# Scores (z, 2, y, x) and labels (z, y, x), every second pixel: what a temperature is fitted to.
+Sample = tuple[NDArray[np.float16], NDArray[np.uint8]]
 LEAST_SLICES = 20
 TUMOUR_BIAS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 MIN_ML = (0.0, 0.05, 0.2)
@@ -125,23 +127,20 @@ def tune(run: Path, cases: Sequence[Case], say: Say = lambda _: None) -> Decisio
     held = [one for case in mine for one in held_scan(segmenter, case)]
     if not held:
         raise BadInput(f"no inner patient has a stack of {LEAST_SLICES} slices; single slices cannot tune")
-    choice = choose(held)
+    choice = choose([scan_of(one) for one in held])
     say(f"{len(held)} inner scans: {choice}")
     write_json(run / "tuning.json", {"inner_patients": sorted({one.patient for one in held}), **choice.to_json()})
     into_model(run / "model", choice.decision, choice.trial.setting.min_ml)
     return choice.decision
 
 
-def choose(held: Sequence[Held]) -> Choice:
+def choose(scans: Sequence[Scan]) -> Choice:
     """The setting with the most merit on these scans; the plain one wins ties."""
-    found: dict[tuple[float, float], list[Candidates]] = {}
-    temperatures = {}
-    for mm in SMOOTH_MM:
-        smooth = [smoothed(one, mm) for one in held]
-        temperatures[mm] = best_temperature(smooth)
-        for bias in TUMOUR_BIAS:
-            decision = Decision("liver_first", temperatures[mm], bias)
-            found[mm, bias] = [candidates(one, decision) for one in smooth]
+    temperatures = {mm: best_temperature([scan.samples[mm] for scan in scans]) for mm in SMOOTH_MM}
+    found = {
+        (mm, bias): [scan.found[mm, bias].at(temperatures[mm]) for scan in scans]
+        for mm, bias in product(SMOOTH_MM, TUMOUR_BIAS)
+    }
     trials = [try_setting(found[setting.smooth_mm, setting.tumour_bias], setting) for setting in settings()]
     best = max(trials, key=lambda trial: trial.merit)
     mm, bias = best.setting.smooth_mm, best.setting.tumour_bias
@@ -177,11 +176,10 @@ def smoothed(one: Held, smooth_mm: float) -> Held:
     return replace(one, scores=np.concatenate(parts))
 
 
-def best_temperature(held: Sequence[Held]) -> float:
-    """The one temperature with the least negative log-likelihood over all voxels of the boxes."""
+def best_temperature(samples: Sequence[Sample]) -> float:
+    """The one temperature with the least negative log-likelihood over all voxels."""
     from scipy.optimize import minimize_scalar
 
-    samples = [(one.scores[:, :, ::2, ::2].astype(np.float32), one.truth[:, ::2, ::2]) for one in held]
     found = minimize_scalar(
         lambda log_t: float(np.mean([_cost(scores, truth, np.exp(log_t)) for scores, truth in samples])),
         bounds=tuple(np.log(TEMPERATURES)),
@@ -191,8 +189,8 @@ def best_temperature(held: Sequence[Held]) -> float:
     return round(float(np.exp(found.x)), 3)
 
 
-def _cost(scores: NDArray[np.float32], truth: NDArray[np.uint8], temperature: float) -> float:
-    inside, tumour = scores[:, 0] / temperature, scores[:, 1] / temperature
+def _cost(scores: NDArray[np.float16], truth: NDArray[np.uint8], temperature: float) -> float:
+    inside, tumour = (scores[:, k].astype(np.float32) / temperature for k in (0, 1))
     liver = truth > 0
     cost = np.logaddexp(0, np.where(liver, -inside, inside))
     return float(cost.mean() + (liver * np.logaddexp(0, np.where(truth > 1, -tumour, tumour))).mean())
@@ -212,29 +210,61 @@ class Candidates:
     liver_dice: float = math.nan
 
 
-def candidates(one: Held, decision: Decision) -> Candidates:
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Candidates whose confidence waits for a temperature: scores (voxel, 2) and lesion, from 0, of tumour voxels."""
+
+    candidates: Candidates
+    scores: NDArray[np.float16]
+    lesion: NDArray[np.int32]
+
+    def at(self, temperature: float) -> Candidates:
+        decision = Decision("liver_first", temperature)
+        probability = decision.tumour_probability(self.scores.astype(np.float32)[:, :, None, None]).ravel() / 255
+        sums = np.bincount(self.lesion, probability, minlength=len(self.candidates.voxels))
+        return replace(self.candidates, confidence=sums / self.candidates.voxels)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """All that trials need of a scan, worked out once: samples by `smooth_mm`, lesions by that and tumour bias."""
+
+    patient: str
+    samples: dict[float, Sample]
+    found: dict[tuple[float, float], Found]
+
+
+def scan_of(one: Held) -> Scan:
+    samples: dict[float, Sample] = {}
+    found: dict[tuple[float, float], Found] = {}
+    for mm in SMOOTH_MM:
+        smooth = smoothed(one, mm)
+        samples[mm] = (smooth.scores[:, :, ::2, ::2].copy(), smooth.truth[:, ::2, ::2].copy())
+        found |= {(mm, bias): found_with(smooth, bias) for bias in TUMOUR_BIAS}
+    return Scan(one.patient, samples, found)
+
+
+def found_with(one: Held, tumour_bias: float) -> Found:
+    """Lesions at a tumour bias, cleaned as a model cleans; their confidence is not known yet."""
     from scipy.ndimage import label
 
-    scores = one.scores.astype(np.float32)
-    found = LabelMap(decision.labels(scores), one.geometry)
+    found = LabelMap(
+        Decision("liver_first", tumour_bias=tumour_bias).labels(one.scores.astype(np.float32)), one.geometry
+    )
     for clean in cleaning(min_ml=0):
         found = clean(found)
-    lesions = Finding(found, decision.tumour_probability(scores)).lesions()
-    parts, _ = label(found.tumour)
+    parts, count = label(found.tumour)
     true_parts, true_count = label(one.truth > LIVER)
-    shared = np.zeros((true_count, len(lesions)), dtype=np.int64)
+    shared = np.zeros((true_count, count), dtype=np.int64)
     both = (parts > 0) & (true_parts > 0)
     np.add.at(shared, (true_parts[both] - 1, parts[both] - 1), 1)
-    voxels = np.array([lesion.voxels for lesion in lesions], dtype=np.int64)
-    return Candidates(
-        one.patient,
-        voxels * one.geometry.voxel_volume_mm3 / 1000,
-        np.array([lesion.confidence for lesion in lesions], dtype=np.float64),
-        voxels,
-        shared,
-        int((true_parts > 0).sum()),
-        dice(one.truth > 0, found.liver),
-    )
+    lesion = parts[found.tumour] - 1
+    voxels = np.bincount(lesion, minlength=count)
+    liver_dice = dice(one.truth > 0, found.liver)
+    ml = voxels * one.geometry.voxel_volume_mm3 / 1000
+    unknown = np.full(count, math.nan)
+    candidates = Candidates(one.patient, ml, unknown, voxels, shared, int((true_parts > 0).sum()), liver_dice)
+    return Found(candidates, one.scores.swapaxes(0, 1)[:, found.tumour].T.copy(), lesion.astype(np.int32))
 
 
 def try_setting(scans: Sequence[Candidates], setting: Setting) -> Trial:
