@@ -21,7 +21,7 @@ import hepar
 from hepar.metrics.figures import NOTHING, ProtocolScores
 from hepar.metrics.protocols.lits import EMPTY_RULE, OVERLAPS
 from hepar.study.left_out import STACKS, VOLUMES
-from hepar.study.statistics import bootstrap_interval, holm, paired_test
+from hepar.study.statistics import bootstrap_interval, paired_test, with_holm
 from hepar.study.statistics.bootstrap import DRAWS, SEED
 from hepar.study.statistics.counts import poisson_interval, rate
 from hepar.study.statistics.medians import median, median_interval
@@ -322,21 +322,10 @@ class _Tables:
                         "subset": subset,
                         "first": first,
                         "second": second,
-                        "patients": test.patients,
-                        "difference": test.mean_difference,
-                        "low": test.interval.low,
-                        "high": test.interval.high,
-                        "wilcoxon_p": test.wilcoxon_p,
-                        "permutation_p": test.permutation_p,
-                        "effect_dz": test.effect_dz,
-                        "rank_biserial": test.rank_biserial,
+                        **test.row(),
                     }
                 )
-        for kind in ("wilcoxon", "permutation"):
-            adjusted = holm(np.array([row[f"{kind}_p"] for row in rows]))
-            for row, value in zip(rows, adjusted, strict=True):
-                row[f"{kind}_holm"] = float(value)
-        return rows
+        return with_holm(rows)
 
 
 Terms = tuple[Mapping[str, int], Mapping[str, int]]

@@ -14,7 +14,7 @@ import hepar
 from hepar.metrics.figures import Figure, FigureSpec, ProtocolScores, figure
 from hepar.metrics.protocols import Protocol
 from hepar.metrics.protocols.deviations import COUNTERPARTS, HEADER
-from hepar.study.statistics import bootstrap_interval, holm, paired_test, rank_stability
+from hepar.study.statistics import bootstrap_interval, paired_test, rank_stability, with_holm
 
 SEED, DRAWS = 2018, 2000
 # Rounding of sums that are equal on paper.
@@ -217,21 +217,10 @@ class _Tables:
                         "first": first,
                         "second": second,
                         "cases": test.cases,
-                        "patients": test.patients,
-                        "difference": test.mean_difference,
-                        "low": test.interval.low,
-                        "high": test.interval.high,
-                        "wilcoxon_p": test.wilcoxon_p,
-                        "permutation_p": test.permutation_p,
-                        "effect_dz": test.effect_dz,
-                        "rank_biserial": test.rank_biserial,
+                        **test.row(),
                     }
                 )
-        for kind in ("wilcoxon", "permutation"):
-            adjusted = holm(np.array([row[f"{kind}_p"] for row in rows]))
-            for row, value in zip(rows, adjusted, strict=True):
-                row[f"{kind}_holm"] = float(value)
-        return rows
+        return with_holm(rows)
 
     def ranks(self) -> list[dict[str, Any]]:
         names = self.shared()

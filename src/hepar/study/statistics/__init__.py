@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hepar.study.statistics.agreement import BlandAltman, bland_altman
 from hepar.study.statistics.bootstrap import Interval, bootstrap_interval
-from hepar.study.statistics.paired import PairedTest, holm, paired_test, smallest_possible_p
+from hepar.study.statistics.paired import PairedTest, holm, paired_test, smallest_possible_p, with_holm
 from hepar.study.statistics.ranks import RankStability, rank_stability
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "paired_test",
     "rank_stability",
     "smallest_possible_p",
+    "with_holm",
 ]

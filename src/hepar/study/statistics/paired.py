@@ -9,7 +9,9 @@ Holm's correction (Holm 1979, Scandinavian Journal of Statistics 6:65-70).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,19 @@ class PairedTest:
     permutation_p: float
     effect_dz: float
     rank_biserial: float
+
+    def row(self) -> dict[str, float]:
+        """Its figures as columns of a table; `with_holm` adds the adjusted p."""
+        return {
+            "patients": self.patients,
+            "difference": self.mean_difference,
+            "low": self.interval.low,
+            "high": self.interval.high,
+            "wilcoxon_p": self.wilcoxon_p,
+            "permutation_p": self.permutation_p,
+            "effect_dz": self.effect_dz,
+            "rank_biserial": self.rank_biserial,
+        }
 
 
 def paired_test(first: Numbers, second: Numbers, patients: Patients = None, seed: int = SEED) -> PairedTest:
@@ -109,6 +124,12 @@ def holm(p_values: Numbers) -> NDArray[np.float64]:
     adjusted = given.copy()
     adjusted[order] = np.minimum(np.maximum.accumulate(factors * given[order]), 1.0)
     return adjusted
+
+
+def with_holm(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of `PairedTest.row`, one family of tests, with `wilcoxon_holm` and `permutation_holm`."""
+    adjusted = {kind: holm(np.array([row[f"{kind}_p"] for row in rows])) for kind in ("wilcoxon", "permutation")}
+    return [row | {f"{kind}_holm": float(p[k]) for kind, p in adjusted.items()} for k, row in enumerate(rows)]
 
 
 def _patient_differences(first: Numbers, second: Numbers, patients: Patients) -> tuple[NDArray[np.float64], int]:
