@@ -24,8 +24,8 @@ from hepar.cases import Case
 from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference import SlabSegmenter, load_segmenter
+from hepar.inference.staged import near_liver
 from hepar.inference.two_pass import part_of_grid
-from hepar.postprocess import IN_SLICE
 from hepar.preprocess.intensity import Step
 from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener
@@ -86,7 +86,7 @@ class CascadeMethod:
         """
         run = training_facts(self.to_json(), self.recipe.seed, cases)
         claim(folder, run)
-        self.joint.train([replace(case, read_truth=partial(_liver_only, case)) for case in cases], folder / "liver",
+        self.joint.train([replace(case, read_truth=partial(liver_only, case)) for case in cases], folder / "liver",
                          listen, device)  # fmt: skip
         second = replace(self.joint, prepare=(), recipe=replace(self.recipe, slices="all"))
         inside = [inner for case in cases if (inner := self._inside_liver(case)) is not None]
@@ -119,16 +119,14 @@ class CascadeMethod:
 
 def blacked_out(axial: Volume, liver: Mask, prepare: Sequence[Step], margin_mm: float) -> Volume:
     """Prepared grey values, 0 where it is more than about `margin_mm` to the liver of the same slice."""
-    from scipy.ndimage import binary_dilation
-
-    pixels = max(1, round(margin_mm / min(axial.geometry.spacing_mm[1:])))
     for step in prepare:
         axial = step(axial)
-    near = binary_dilation(liver, structure=IN_SLICE, iterations=pixels)
+    near = near_liver(liver, axial.geometry, margin_mm)
     return axial.with_values(np.where(near, axial.values, 0).astype(np.float32))
 
 
-def _liver_only(case: Case) -> LabelMap:
+def liver_only(case: Case) -> LabelMap:
+    """The case's labels with tumour as liver."""
     truth = case.truth
     return truth.with_labels(np.minimum(truth.labels, np.uint8(LIVER)))
 

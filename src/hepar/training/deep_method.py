@@ -72,8 +72,7 @@ class DeepMethod:
             run["encoder"]["sha256"] = hashlib.sha256(source.read_bytes()).hexdigest()
         claim(folder, run)
         network.to(run["device"])
-        neighbours = neighbours_of(self.network)
-        store = load_slices(cases, self.prepare, self.grid, neighbours=neighbours)
+        store = self.slices(cases)
         # Only patients with many fully labelled slices can tell how well a training goes.
         burden = partial(SliceStore.burden, least_slices=LEAST_SLICES)
         inner, rest, held_back = hold_back(store, cases, self.recipe, burden)
@@ -81,13 +80,17 @@ class DeepMethod:
         state = fit(network, used, held_back, self.recipe, folder, listen)
         facts = {"inner_validation_patients": list(inner), "slices": _slice_counts(used, held_back)}
         finish(folder, run, state, facts, started)
-        pipeline = Pipeline(self.prepare, self.grid, self.clean, neighbours)
+        pipeline = Pipeline(self.prepare, self.grid, self.clean, neighbours_of(self.network))
         save_trained(folder, network.cpu(), self.network, pipeline, cases)
         return self.load(folder)
 
     def load(self, folder: Path) -> SlabSegmenter:
         """The segmenter that an earlier `train` left in `folder`."""
         return load_segmenter(folder / "model")
+
+    def slices(self, cases: Sequence[Case]) -> SliceStore:
+        """What `train` learns from: every slice of `cases`, with the channels that the network sees."""
+        return load_slices(cases, self.prepare, self.grid, neighbours=neighbours_of(self.network))
 
     def to_json(self) -> dict[str, Any]:
         return {
