@@ -73,7 +73,7 @@ def test_training_leaves_the_global_generator_alone(tiny_network, bright_discs, 
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 def test_stopping_after_an_epoch_and_going_on_changes_nothing(optimizer, tiny_network, bright_discs, tmp_path):
     recipe = replace(QUICK, optimizer=optimizer, schedule="poly", ema=0.9, augmentation=Augmentation())
     unbroken = tiny_network()

@@ -53,3 +53,25 @@ class GreyInput(nn.Module):
         three = (grey.expand(-1, 3, -1, -1) - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
         # Channels last runs through the whole network from here and trains several times faster on CPUs.
         return three.contiguous(memory_format=torch.channels_last)
+
+
+class GreySpread(nn.Module):
+    """Grey (batch, channel, y, x) in 0..255 to (grey - mean) / spread, channels last: for networks from scratch.
+
+    `slices` is how many channels the network is meant to get.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, mean: float, spread: float, slices: int = 1) -> None:
+        super().__init__()
+        self.slices = slices
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("spread", torch.tensor(spread))
+
+    def follow(self, convention: Convention) -> None:
+        """No published weights have this input: its own normalisation stays whatever an encoder's file says."""
+
+    def forward(self, grey: Tensor) -> Tensor:
+        return ((grey - self.mean) / self.spread).contiguous(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.encoder_decoder import EncoderDecoder
+from hepar.nets.joined_fcn import JoinedFcn
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.nets.residual_unet3d import ResidualUnet3d
 
@@ -21,7 +22,7 @@ class NetworkSettings(Protocol):
 
 
 NETWORKS: dict[str, Any] = {
-    kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, ResidualUnet, ResidualUnet3d)
+    kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, JoinedFcn, ResidualUnet, ResidualUnet3d)
 }
 
 

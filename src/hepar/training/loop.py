@@ -26,6 +26,9 @@ from hepar.training.synthesis import LesionPainter
 from hepar.training.validation import validate
 from hepar.volume import LIVER
 
+# Keras's decay of the squared gradients, which the published recipes with RMSprop were run with; torch's own is 0.99.
+RMS_MEMORY = 0.9
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -143,6 +146,8 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         groups.append({"params": others, "weight_decay": 0.0, "share": share})
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=recipe.learning_rate, alpha=RMS_MEMORY)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.learning_rate)
 
@@ -160,7 +165,7 @@ def _parts(network: nn.Module, encoder_share: float) -> list[tuple[list[nn.Param
 
 def update_once(state: TrainingState, images: Tensor, labels: Tensor, union: Tensor, recipe: Recipe) -> float:
     """One optimiser step on one batch of slices; gives the batch's mean loss."""
-    return update_by(deep_loss, state, (images, labels, union), recipe)
+    return update_by(deep_loss, state, (images, labels, union), recipe, clip=recipe.clip_norm or None)
 
 
 def update_by(cost: Cost, state: TrainingState, batch: Batch, recipe: Recipe, clip: float | None = None) -> float:

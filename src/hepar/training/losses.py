@@ -69,12 +69,32 @@ def dice_cross_entropy(logits: Tensor, labels: Tensor, union: Tensor) -> Tensor:
     return cross_entropy(logits, labels, union) + soft_dice(logits, labels, union)
 
 
+def joint_dice(logits: Tensor, labels: Tensor, union: Tensor) -> Tensor:
+    """1 - soft Dice of liver (with tumour) plus the same of tumour, each from an answer of its own.
+
+    For logits that `nets.two_answers.encoded` made: the largest of liver and
+    tumour is the score of liver, their difference that of tumour, and neither
+    answer's gradient reaches the other's score. Pooled over the batch, smooth 1
+    (Vorontsov et al.'s program). Slices labelled "liver_union" take part in the liver term only.
+    """
+    liver, tumour = logits[:, LIVER:].amax(dim=1), logits[:, TUMOUR] - logits[:, LIVER]
+    cost = _dice_term(torch.sigmoid(liver.float()), labels >= LIVER, smooth=1.0)
+    full = ~union
+    if bool(full.any()):
+        cost = cost + _dice_term(torch.sigmoid(tumour[full].float()), labels[full] == TUMOUR, smooth=1.0)
+    return cost
+
+
 def loss_of(recipe: Recipe) -> Loss:
     """The recipe's loss of one level of logits."""
     plain = partial(cross_entropy, focal=recipe.focal, top_k=recipe.top_k)
     if recipe.loss == "cross_entropy":
         return plain
+    if recipe.loss == "joint_dice":
+        return joint_dice
     dice = partial(soft_dice, tumour_dice=recipe.tumour_dice)
+    if recipe.loss == "soft_dice":
+        return dice
     return lambda logits, labels, union: plain(logits, labels, union) + dice(logits, labels, union)
 
 
@@ -89,8 +109,7 @@ def deep_loss(loss: Loss, levels: Mapping[int, Tensor], labels: Tensor, union: T
     return total / sum(weights)
 
 
-def _dice_term(p: Tensor, truth: Tensor) -> Tensor:
-    smooth = 1e-5
+def _dice_term(p: Tensor, truth: Tensor, smooth: float = 1e-5) -> Tensor:
     both = (p * truth).sum()
     return 1 - (2 * both + smooth) / (p.sum() + truth.sum() + smooth)
 

@@ -82,7 +82,7 @@ class Recipe:
     `sampling="patient_balanced"`; None means each slice once.
     """
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
     learning_rate: float = 1e-4
     # The encoder's rate as a share of `learning_rate`; 1 as in the paper, which fine-tunes all layers alike.
     encoder_share: float = 1.0
@@ -94,7 +94,10 @@ class Recipe:
     batch: int = 20
     micro_batch: int = 10
     drop_last: bool = True
-    loss: Literal["cross_entropy", "dice_cross_entropy"] = "cross_entropy"
+    # The largest norm of an update's gradient, over all weights; 0 leaves gradients as they are.
+    clip_norm: float = 0.0
+    # "joint_dice" is for networks of two answers (`nets.two_answers`): a Dice for each.
+    loss: Literal["cross_entropy", "dice_cross_entropy", "soft_dice", "joint_dice"] = "cross_entropy"
     # Cross-entropy of a pixel times (1 - p)^focal: what is learned already counts less (Lin et al. 2017).
     focal: float = 0.0
     # Share of the batch's pixels, the hardest ones, whose cross-entropy counts.
