@@ -13,6 +13,7 @@ from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference import SlabSegmenter, open_model
 from hepar.inference.backends.pytorch import load_network
+from hepar.training.by_heart import by_heart
 from hepar.training.checkpoint import TrainingState, save_state
 from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener, make_optimizer
@@ -41,6 +42,10 @@ class PhasedMethod:
     def each(self, change: Callable[[DeepMethod], DeepMethod]) -> PhasedMethod:
         """All phases changed alike."""
         return replace(self, phases=tuple(change(phase) for phase in self.phases))
+
+    def tiny(self) -> PhasedMethod:
+        """The same method, small enough to learn one phantom by heart."""
+        return self.each(lambda phase: by_heart(phase, epochs=12))
 
     def train(
         self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None, device: str = "auto"

@@ -27,6 +27,7 @@ from hepar.inference import SlabSegmenter
 from hepar.inference.staged import FoundLiver, Joins, StagedSegmenter, View, find_liver, near_liver
 from hepar.inference.two_pass import Box, part_of, part_of_grid
 from hepar.preprocess.intensity import Step
+from hepar.training.by_heart import by_heart
 from hepar.training.cascade import STAGES, liver_only
 from hepar.training.deep_method import DeepMethod
 from hepar.training.loop import Listener
@@ -64,6 +65,11 @@ class StagedMethod:
     def each(self, change: Callable[[DeepMethod], DeepMethod]) -> StagedMethod:
         """Both stages changed alike."""
         return replace(self, liver=change(self.liver), tumour=change(self.tumour))
+
+    def tiny(self) -> StagedMethod:
+        """The same method, small enough to learn one phantom by heart: one patient has no out-of-fold liver."""
+        seen: LiverSeen = "truth" if self.liver_seen == "truth" else "found"
+        return replace(self.each(by_heart), liver_seen=seen)
 
     def train(
         self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None, device: str = "auto"
