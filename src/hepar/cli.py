@@ -29,6 +29,12 @@ In = Annotated[
 Out = Annotated[Path, typer.Option("-o", "--out", help="Output folder, or one file ending in .nii or .nii.gz.")]
 ModelFolder = Annotated[Path | None, typer.Option("-m", "--model", help="Model folder; default: the shipped one.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Program = Annotated[
+    Literal["auto", "openvino", "onnxruntime", "torch"], typer.Option("--engine", help="What runs the network.")
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "int8"], typer.Option(help="auto: bf16 where the device computes in it, else fp32.")
+]
 
 
 def main() -> None:
@@ -96,18 +102,23 @@ def segment(
     fast: Annotated[bool, typer.Option(help="The model's small first pass alone: less accurate.")] = False,
     couinaud: Annotated[bool, typer.Option(help="Also Couinaud's segments 1 to 8 as NAME_couinaud.nii.gz.")] = False,
     couinaud_model: Annotated[Path | None, typer.Option(help="Their model folder; default: the shipped one.")] = None,
+    engine: Program = "auto",
+    precision: Precision = "auto",
+    threads: Annotated[int, typer.Option(help="Threads of the network; 0: all cores.")] = 0,
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
     from hepar.inference import open_model
     from hepar.inference.couinaud import open_couinaud
+    from hepar.inference.engine import EngineOptions
     from hepar.service.batch import Job, require_success, segment_batch
     from hepar.service.console import batch_listener, say, show_model
 
     opened = open_model(model).fast if fast else open_model(model)
     segments = open_couinaud(couinaud_model) if couinaud or couinaud_model else None
     show_model(opened)
+    wanted = EngineOptions(device, engine, precision, threads)
     with batch_listener() as listener:
-        outcomes = segment_batch(ct, Job(out, opened, device, report, listener, segments))
+        outcomes = segment_batch(ct, Job(out, opened, wanted, report, listener, segments))
     if any(outcome.status != "failed" for outcome in outcomes):
         say(f"results are in '{out.name}'")
     require_success(outcomes)

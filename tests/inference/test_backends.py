@@ -44,8 +44,8 @@ def picture(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SIZES)
 def test_openvino_follows_torch_at_every_size(network, onnx_file, shape):
-    expected = torch_predictor(network)(picture(shape))
-    found = openvino_predictor(onnx_file)(picture(shape))
+    expected = torch_predictor(network)[0](picture(shape))
+    found = openvino_predictor(onnx_file)[0](picture(shape))
     assert found.shape == (shape[0], 3, *shape[2:])
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
@@ -58,22 +58,22 @@ def test_onnx_runtime_follows_torch_at_every_size(network, onnx_file, shape):
     found = runtime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"]).run(None, {"grey": picture(shape)})[
         0
     ]
-    expected = torch_predictor(network)(picture(shape))
+    expected = torch_predictor(network)[0](picture(shape))
     assert np.abs(found - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
 
 
 def test_other_pictures_and_other_weights_give_other_logits(network, onnx_file):
-    engine = openvino_predictor(onnx_file)
+    engine = openvino_predictor(onnx_file)[0]
     first = engine(picture(SIZES[0]))
     assert np.array_equal(first, engine(picture(SIZES[0])))
     assert np.abs(first - engine(picture(SIZES[0], seed=1))).max() > 1e-3
-    other = torch_predictor(SETTINGS.build(seed=1))(picture(SIZES[0]))
+    other = torch_predictor(SETTINGS.build(seed=1))[0](picture(SIZES[0]))
     assert np.abs(first - other).max() > 1e-2
 
 
 def test_slices_of_a_batch_do_not_see_each_other(network, onnx_file):
     batch = picture((3, 1, 64, 64))
-    for engine in (openvino_predictor(onnx_file), torch_predictor(network)):
+    for engine in (openvino_predictor(onnx_file)[0], torch_predictor(network)[0]):
         together = engine(batch)
         alone = np.concatenate([engine(batch[i : i + 1]) for i in range(3)])
         assert np.abs(together - alone).max() < 1e-4

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from hepar.errors import BadInput, BadModel
 from hepar.files import write_json, write_text
 from hepar.inference.blocks import BlockSegmenter
 from hepar.inference.decision import ARGMAX, decision_from_json, decision_to_json
+from hepar.inference.engine import EXACT, EngineOptions, Weights, predictor_for
 from hepar.inference.neighbours import Neighbours
 from hepar.inference.segmenter import Pipeline, SlabSegmenter
 from hepar.inference.two_pass import TwoPassSegmenter
@@ -55,6 +56,7 @@ class Model:
     sha256: str
     network: dict[str, Any]
     first: FirstPass | None = None
+    int8: Path | None = None
 
     @property
     def id(self) -> str:
@@ -144,11 +146,37 @@ def open_model(folder: Path | str | None = None) -> Model:
             raise BadModel(f"{where.name} is a model of kind {kind!r}; hepar runs {' and '.join(KINDS)}. Update hepar")
     except (BadInput, ValueError, KeyError, TypeError) as error:
         raise BadModel(f"{where.name}/model.json is damaged ({error}); fetch or export the model again") from error
+    _require_hash(weights, sha256)
+    first = _first_pass(where, facts.get("first_pass"))
+    return Model(where, card, pipeline, kind, weights, sha256, network, first, _int8(where, facts.get("int8")))
+
+
+def add_int8(folder: Path, weights: Path, facts: dict[str, Any]) -> Model:
+    """Record quantised weights, which already lie in `folder`, and what they cost (`facts`) in `model.json`."""
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    settings["int8"] = {"weights": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()} | facts
+    write_json(folder / "model.json", settings)
+    return open_model(folder)
+
+
+def _require_hash(weights: Path, sha256: str) -> None:
     if not weights.is_file() or hashlib.sha256(weights.read_bytes()).hexdigest() != sha256:
         raise BadModel(
-            f"{where.name}/{weights.name} is missing or not the file that model.json describes; fetch the model again"
+            f"{weights.parent.name}/{weights.name} is missing or not the file that model.json describes; fetch the "
+            "model again"
         )
-    return Model(where, card, pipeline, kind, weights, sha256, network, _first_pass(where, facts.get("first_pass")))
+
+
+def _int8(folder: Path, facts: Any) -> Path | None:
+    """The quantised weights, checked; None where `model.json` names none."""
+    if facts is None:
+        return None
+    try:
+        weights, sha256 = folder / Path(facts["weights"]).name, str(facts["sha256"])
+    except (KeyError, TypeError) as error:
+        raise BadModel(f"{folder.name}/model.json is damaged ({error}); fetch or export the model again") from error
+    _require_hash(weights, sha256)
+    return weights
 
 
 def _first_pass(folder: Path, facts: Any) -> FirstPass | None:
@@ -169,27 +197,23 @@ def _beyond_defaults(pipeline: Pipeline) -> dict[str, Any]:
     return seen | decided
 
 
-def load_segmenter(model: Model | Path | str | None = None, device: str = "auto") -> SlabSegmenter:
-    """A segmenter from a model folder; the shipped model when None."""
+def load_segmenter(
+    model: Model | Path | str | None = None, device: str = "auto", options: EngineOptions = EXACT
+) -> SlabSegmenter:
+    """A segmenter from a model folder; the shipped model when None.
+
+    Computes in fp32 unless `options` say otherwise; `device` goes before theirs.
+    """
     opened = model if isinstance(model, Model) else open_model(model)
-    if opened.kind == "onnx":
-        from hepar.inference.backends.openvino import openvino_predictor
-
-        if device not in ("auto", "cpu"):
-            raise BadInput(f"the model {opened.card.name} runs on the CPU by OpenVINO; use --device cpu or auto")
-        predict = openvino_predictor(opened.weights)
-    else:
-        from hepar.inference.backends.pytorch import load_network, pick_device, torch_predictor
-
-        network = load_network(opened.network, opened.weights)
-        predict = torch_predictor(network, pick_device(device))
+    wanted = options if device == "auto" else replace(options, device=device)
+    predict, engine = predictor_for(Weights(opened.kind, opened.weights, opened.network, opened.int8), wanted)
     if "side" in opened.network:  # a network of blocks
         seen = {name: opened.network[name] for name in ("side", "slice_mm")}
-        return BlockSegmenter(predict, opened.pipeline, opened.id, **seen)
+        return BlockSegmenter(predict, opened.pipeline, opened.id, engine=engine, **seen)
     if opened.first:
-        first, margin_mm = load_segmenter(opened.first.model, device), opened.first.margin_mm
-        return TwoPassSegmenter(predict, opened.pipeline, opened.id, first=first, margin_mm=margin_mm)
-    return SlabSegmenter(predict, opened.pipeline, opened.id)
+        first, margin_mm = load_segmenter(opened.first.model, options=wanted), opened.first.margin_mm
+        return TwoPassSegmenter(predict, opened.pipeline, opened.id, engine=engine, first=first, margin_mm=margin_mm)
+    return SlabSegmenter(predict, opened.pipeline, opened.id, engine=engine)
 
 
 def shipped_model() -> Path:

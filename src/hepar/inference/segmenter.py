@@ -52,6 +52,8 @@ class SlabSegmenter:
     pipeline: Pipeline
     name: str
     slab: int = 8
+    # What runs the network, in words.
+    engine: str = ""
 
     def segment(self, ct: Volume, progress: Progress | None = None) -> LabelMap:
         """Labels on the exact grid of `ct`; `progress(slices done, slices in all)`."""

@@ -16,6 +16,7 @@ from hepar.errors import BadInput, BadModel, HeparError, SomeCasesFailed
 from hepar.files import replace_whole, require_writable, write_json
 from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
 from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding, gives_segments, load_couinaud
+from hepar.inference.engine import EngineOptions
 from hepar.io import Scan, find_scans, write
 from hepar.io.nifti import write_voxels
 from hepar.metrics import EMPTY_RULE, evaluate
@@ -55,7 +56,7 @@ class Job:
 
     out: Path
     model: Model
-    device: str = "auto"
+    engine: EngineOptions = field(default_factory=EngineOptions)
     reports: bool = True
     listener: Listener = field(default_factory=Listener)
     couinaud: Model | None = None
@@ -103,7 +104,8 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     if gives_segments(job.model):
         raise BadModel(f"{job.model.card.name} gives Couinaud segments, no liver; name it with --couinaud-model")
     engines = Engines(
-        load_segmenter(job.model, job.device), load_couinaud(job.couinaud, job.device) if job.couinaud else None
+        load_segmenter(job.model, options=job.engine),
+        load_couinaud(job.couinaud, job.engine.device) if job.couinaud else None,
     )
     require_writable(job.out.parent if job.single_file else job.out)
     _sweep(job.out.parent if job.single_file else job.out)
@@ -192,7 +194,7 @@ def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
         ct = scan.read()
         read_s = time.monotonic() - started
         voxels = _fingerprint(ct)
-        if not job.single_file and _finished(scan.id, voxels, job):
+        if not job.single_file and _finished(scan.id, voxels, job, engines.liver.engine):
             return Outcome(scan.id, "skipped", "already segmented by this model")
         found = engines.liver.find(ct, job.listener.slices)
         placed = engines.couinaud.segment(ct, found.labels) if engines.couinaud else None
@@ -206,7 +208,8 @@ def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
         if placed:
             write_voxels(placed.segments.labels, placed.segments.geometry, job.segments_of(scan.id))
         if not job.single_file:
-            _record(scan.id, ct, (found, placed), job, {"voxels": voxels, "seconds": seconds})
+            facts = {"voxels": voxels, "seconds": seconds, "engine": engines.liver.engine}
+            _record(scan.id, ct, (found, placed), job, facts)
     except HeparError as error:
         return Outcome(scan.id, "failed", str(error), error)
     except Exception as error:  # whatever one case provokes, the others must go on
@@ -226,8 +229,10 @@ def _record(
     segments = None
     if placed and job.couinaud:
         segments = segment_report(found.labels, placed.segments, job.couinaud.id, placed.notes)
+    plain = summary_of(ct, found.labels, job.model)
     summary = replace(
-        summary_of(ct, found.labels, job.model),
+        plain,
+        settings={**plain.settings, "engine": facts["engine"]},
         file_name=case,
         seconds=facts["seconds"],
         tumour_probability=found.tumour_probability,
@@ -250,8 +255,8 @@ def _facts_of(case: str, job: Job) -> Path:
     return job.out / f"{case}.json"
 
 
-def _finished(case: str, voxels: str, job: Job) -> bool:
-    """True when this model's results for these voxels are complete."""
+def _finished(case: str, voxels: str, job: Job, engine: str) -> bool:
+    """True when this model's results for these voxels are complete, in the same precision."""
     wanted = [job.labels_of(case)] + ([job.segments_of(case)] if job.couinaud else [])
     wanted += [job.out / f"{case}{end}" for end in (".html", ".png") if job.reports]
     if not all(path.is_file() for path in wanted):
@@ -259,6 +264,9 @@ def _finished(case: str, voxels: str, job: Job) -> bool:
     try:
         facts: Any = json.loads(_facts_of(case, job).read_text(encoding="utf-8"))
         same_segments = job.couinaud is None or facts["couinaud"]["model"] == job.couinaud.id
-        return bool(facts["model"]["name"] == job.model.id and facts["voxels"] == voxels and same_segments)
-    except (OSError, ValueError, KeyError, TypeError):
+        # Another version of the same engine is no reason to begin a cohort anew, another precision is.
+        same_precision = facts["engine"].rpartition(", ")[2] == engine.rpartition(", ")[2]
+        same_model = facts["model"]["name"] == job.model.id and facts["voxels"] == voxels
+        return bool(same_model and same_segments and same_precision)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

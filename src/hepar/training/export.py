@@ -153,7 +153,7 @@ def halve_weights(path: Path) -> None:
 def compare(network: nn.Module, onnx: Path) -> tuple[float, float]:
     """Largest logit difference and label agreement on smooth random images of three sizes."""
     rng = np.random.default_rng(0)
-    engine, reference = openvino_predictor(onnx), torch_predictor(network)
+    engine, reference = openvino_predictor(onnx)[0], torch_predictor(network)[0]
     worst, agree, slices = 0.0, [], slices_seen(network)
     for batch, *size in ((2, 64, 96), (1, 256, 256), (1, 320, 352)):
         coarse = rng.uniform(0, 255, (batch, slices, size[0] // 16, size[1] // 16))
