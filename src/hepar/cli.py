@@ -281,12 +281,15 @@ def export(
     margin: Annotated[
         float | None, typer.Option(help="The model in OUT/coarse finds the liver; this one sees so many mm around it.")
     ] = None,
+    tuning: Annotated[
+        Path | None, typer.Option(help="How it decides: a run's tuning.json, or `study tune-across --joint`'s file.")
+    ] = None,
 ) -> None:
     """Turn trained runs into an ONNX model folder that runs without torch."""
     from hepar.service.console import say
     from hepar.training.export import export_run
 
-    say(export_run(run, out, card, weights, margin))
+    say(export_run(run, out, card, weights, margin, tuning))
 
 
 def _plain(text: str) -> str:

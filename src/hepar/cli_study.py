@@ -175,6 +175,9 @@ def study_tune_across(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of folds 0, 1, 2 ... in this order.")],
     data: Annotated[list[Path], typer.Option(help="The data they were trained on, once an option.")],
     folds: Folds,
+    joint: Annotated[
+        Path | None, typer.Option(help="File for what all folds choose together: `hepar export --tuning`.")
+    ] = None,
 ) -> None:
     """Choose each fold's temperature, threshold and cleaning on what the other folds' models find in their patients."""
     from hepar.cases import load_folds
@@ -183,7 +186,7 @@ def study_tune_across(
     from hepar.study.cross_tuning import tune_across
 
     cases = [case for folder in data for case in open_cases(folder)]
-    tune_across(dict(enumerate(runs)), load_folds(folds), cases, say)
+    tune_across(dict(enumerate(runs)), load_folds(folds), cases, say, joint)
 
 
 @study.command("log")

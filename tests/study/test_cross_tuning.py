@@ -85,3 +85,13 @@ def test_one_fold_or_no_stacks_are_refused(runs):
         tune_across({0: runs[0]}, FOLDS, [case("a")], print)
     with pytest.raises(BadInput, match="no other fold"):
         tune_across(runs, FOLDS, [case("a")], print)
+
+
+def test_what_all_folds_choose_together_rests_on_every_patient_once(runs, tmp_path):
+    cases = [case("a", false_lesion=153), case("b"), case("c")]
+    tune_across(runs, FOLDS, cases, print, tmp_path / "joint.json")
+    joint = json.loads((tmp_path / "joint.json").read_text())
+    assert joint["patients"] == ["a", "b", "c"]
+    # The odd patient counts here, as it does for the folds that did not test it.
+    assert joint["decision"]["min_confidence"] == chosen(runs[1])["decision"]["min_confidence"] > 0
+    assert "never saw" in joint["found_by"]

@@ -16,6 +16,7 @@ from hepar.cases import Case
 from hepar.datasets.phantom import PhantomSettings, phantom_case
 from hepar.errors import BadInput, BadModel
 from hepar.inference import Decision, Neighbours, load_segmenter, open_model, save_model
+from hepar.inference.decision import decision_to_json
 from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.postprocess import DropSmallTumours
@@ -142,6 +143,19 @@ def test_runs_tuned_apart_decide_by_their_mean_once_averaged(case, tmp_path):
     decided(two, Decision("argmax"))
     with pytest.raises(BadModel, match="tune all of them"):
         export_run([one, two], tmp_path / "neither", card_file(tmp_path))
+
+
+def test_a_tuning_file_decides_over_what_the_runs_chose(case, tmp_path):
+    run = decided(trained(case, tmp_path / "run"), Decision("liver_first", 1.5), DropSmallTumours(0.3))
+    wanted = Decision("liver_first", 1.2, 2.0, 0.65)
+    tuning = tmp_path / "joint.json"
+    tuning.write_text(json.dumps({"decision": decision_to_json(wanted), "min_ml": 0.1, "trials": []}))
+    export_run([run], tmp_path / "onnx", card_file(tmp_path), tuning=tuning)
+    pipeline = open_model(tmp_path / "onnx").pipeline
+    assert (pipeline.decision, pipeline.clean[-1]) == (wanted, DropSmallTumours(0.1))
+    tuning.write_text("{}")
+    with pytest.raises(BadInput, match="expected `decision` and `min_ml`"):
+        export_run([run], tmp_path / "no", card_file(tmp_path), tuning=tuning)
 
 
 def test_an_export_over_a_coarse_model_sees_the_livers_box_and_the_coarse_one_is_the_fast_one(case, tmp_path):

@@ -16,16 +16,20 @@ from hepar.cases import Case, Fold
 from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference import load_segmenter
-from hepar.study.tuning import Say, Scan, choose, held_scan, into_model, scan_of
+from hepar.study.tuning import Choice, Say, Scan, choose, held_scan, into_model, scan_of
 
 Scans = Mapping[int, Sequence[Scan]]
 
 
-def tune_across(runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence[Case], say: Say) -> None:
+def tune_across(
+    runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence[Case], say: Say, joint: Path | None = None
+) -> None:
     """Fold number to run folder: each run's `tuning.json` and model get the decision that the other folds chose.
 
-    Raises BadInput for fewer than two runs, or folds without stacks of fully
-    labelled slices.
+    `joint` is a file for the decision that all folds choose together: for what
+    is made of all of them and has no patients left to be tuned on. Raises
+    BadInput for fewer than two runs, or folds without stacks of fully labelled
+    slices.
     """
     if len(runs) < 2:
         raise BadInput(f"{len(runs)} run; a fold is tuned on the others' patients, so give two folds or more")
@@ -34,7 +38,15 @@ def tune_across(runs: Mapping[int, Path], folds: Sequence[Fold], cases: Sequence
         others = [one for other, tested in scans.items() if other != number for one in tested]
         if not others:
             raise BadInput(f"no other fold than {number} has a stack of fully labelled slices to tune on")
-        _choose(run, others, say)
+        choice = choose(others)
+        say(f"{run.name}: {len(others)} scans of other folds: {choice}")
+        _write(run / "tuning.json", "the models of the other folds, which never saw them", others, choice)
+        into_model(run / "model", choice.decision, choice.trial.setting.min_ml)
+    if joint:
+        everyone = [one for tested in scans.values() for one in tested]
+        choice = choose(everyone)
+        say(f"all {len(everyone)} scans together: {choice}")
+        _write(joint, "for each, the model of the fold that never saw it", everyone, choice)
 
 
 def once_tested(folds: Sequence[Fold], number: int) -> set[str]:
@@ -53,10 +65,6 @@ def _tested(run: Path, number: int, folds: Sequence[Fold], cases: Sequence[Case]
                 yield scan_of(held)
 
 
-def _choose(run: Path, others: Sequence[Scan], say: Say) -> None:
-    choice = choose(others)
-    say(f"{run.name}: {len(others)} scans of other folds: {choice}")
-    found_by = "the models of the other folds, which never saw them"
-    patients = sorted({one.patient for one in others})
-    write_json(run / "tuning.json", {"patients": patients, "found_by": found_by, **choice.to_json()})
-    into_model(run / "model", choice.decision, choice.trial.setting.min_ml)
+def _write(path: Path, found_by: str, scans: Sequence[Scan], choice: Choice) -> None:
+    patients = sorted({one.patient for one in scans})
+    write_json(path, {"patients": patients, "found_by": found_by, **choice.to_json()})

@@ -18,6 +18,7 @@ from hepar.files import replace_whole, write_json
 from hepar.inference import Decision, ModelCard, Pipeline, open_model, save_model
 from hepar.inference.backends.openvino import openvino_predictor
 from hepar.inference.backends.pytorch import load_network, torch_predictor
+from hepar.inference.decision import decision_from_json
 from hepar.postprocess import DropSmallTumours
 
 # Above this, engine and torch disagree by more than summation order explains (logits are of order 10).
@@ -40,17 +41,23 @@ class Ensemble(nn.Module):
 
 
 def export_run(
-    runs: Sequence[Path], out: Path, card: Path, weights: Weights = "fp32", first_margin_mm: float | None = None
+    runs: Sequence[Path],
+    out: Path,
+    card: Path,
+    weights: Weights = "fp32",
+    first_margin_mm: float | None = None,
+    tuning: Path | None = None,
 ) -> str:
     """Write `out` from the runs' models, several as one that averages; gives a line on how closely it follows torch.
 
     `card` is a JSON file with the fields of ModelCard. `weights` "fp16" stores
     them in half the size; arithmetic stays what the engine chooses. Several
     runs' logits are averaged, and so are their temperatures, biases, smoothing,
-    and what a lesion needs to be kept. With `first_margin_mm` the model that lies in `out`/coarse
-    already finds the liver, and this one sees its box with that margin. Raises
-    BadModel when the exported network and torch disagree, or runs prepare
-    scans differently; BadInput for a bad card.
+    and what a lesion needs to be kept, unless `tuning` (a `tuning.json`) says how
+    to decide. With `first_margin_mm` the model that lies in `out`/coarse already
+    finds the liver, and this one sees its box with that margin. Raises BadModel
+    when the exported network and torch disagree, or runs prepare scans
+    differently; BadInput for a bad card or tuning.
     """
     models = [open_model(run / "model") for run in runs]
     if first_margin_mm is not None:
@@ -59,8 +66,7 @@ def export_run(
         raise BadModel("models of two passes have no ONNX form yet; use the run's model folder as it is")
     if any("side" in model.network for model in models):
         raise BadModel("networks of 3D blocks have no ONNX form yet; use the run's model folder as it is")
-    decision = _mean_decision([model.pipeline.decision for model in models])
-    least_ml = round(float(np.mean([_least_ml(model.pipeline) for model in models])), 3)
+    decision, least_ml = _tuned(tuning) if tuning else _averaged([model.pipeline for model in models])
     pipelines = [_deciding(model.pipeline, decision, least_ml) for model in models]
     if any(pipeline != pipelines[0] for pipeline in pipelines):
         names = ", ".join(run.name for run in runs)
@@ -86,8 +92,18 @@ def export_run(
     return f"exported to {out.name}: logits within {difference:.1e} of torch's, {agreement:.4%} of labels agree"
 
 
-def _mean_decision(decisions: Sequence[Decision]) -> Decision:
+def _tuned(tuning: Path) -> tuple[Decision, float]:
+    """Decision and least lesion volume in mL of a `tuning.json`. Raises BadInput."""
+    try:
+        chosen = json.loads(tuning.read_text(encoding="utf-8"))
+        return decision_from_json(chosen["decision"]), float(chosen["min_ml"])
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise BadInput(f"'{tuning.name}' is no tuning: {error}; expected `decision` and `min_ml`") from error
+
+
+def _averaged(pipelines: Sequence[Pipeline]) -> tuple[Decision, float]:
     """Each run chose on patients of its own; one choice for their average. Raises BadModel for different rules."""
+    decisions = [pipeline.decision for pipeline in pipelines]
     rules = {decision.rule for decision in decisions}
     if len(rules) > 1:
         raise BadModel(f"the runs decide by {' and '.join(sorted(rules))}; tune all of them, or export them one by one")
@@ -95,7 +111,8 @@ def _mean_decision(decisions: Sequence[Decision]) -> Decision:
         name: round(float(np.mean([getattr(decision, name) for decision in decisions])), 3)
         for name in ("temperature", "tumour_bias", "min_confidence", "smooth_mm")
     }
-    return Decision(decisions[0].rule, **means)
+    least_ml = round(float(np.mean([_least_ml(pipeline) for pipeline in pipelines])), 3)
+    return Decision(decisions[0].rule, **means), least_ml
 
 
 def _least_ml(pipeline: Pipeline) -> float:
