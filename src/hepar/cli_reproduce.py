@@ -63,3 +63,15 @@ def reproduce(  # noqa: PLR0913, PLR0917 (a command has as many options as its u
     if least_dice:
         require_dice(out, least_dice)
     say(f"every cell is in {out / 'cells'}")
+
+
+def paper(
+    study: Annotated[Path, typer.Argument(help="Folder of `hepar study reproduce`, finished or not.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for page, tables and figures.")],
+    data: Annotated[Path | None, typer.Option(help="The study's data: CTs for Fig. 2 and 5.")] = None,
+) -> None:
+    """The study's tables beside the paper's, what they say, the discrepancy sheet and all figures, as one page."""
+    from hepar.service.console import say
+    from hepar.service.paper_report import write_paper
+
+    say(f"open {write_paper(study, out, data)}")

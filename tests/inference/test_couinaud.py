@@ -15,6 +15,7 @@ from hepar.inference.couinaud import (
     CouinaudSegmenter,
     between,
     frame_of,
+    gives_segments,
     load_couinaud,
     nearest_rows,
     open_couinaud,
@@ -226,7 +227,15 @@ def test_pieces_off_a_segment_go_to_the_nearest_one_and_the_rest_stays():
     assert np.array_equal(np.moveaxis(scores, 1, -1)[elsewhere], np.moveaxis(before, 1, -1)[elsewhere])
 
 
-def test_without_a_shipped_model_the_error_names_the_option():
+def test_the_shipped_model_gives_segments():
+    shipped = open_couinaud()
+    assert gives_segments(shipped)
+    assert shipped.card.name == "couinaud_small"
+    assert shipped.weights.stat().st_size < 4e6
+
+
+def test_without_a_shipped_model_the_error_names_the_option(monkeypatch, tmp_path):
+    monkeypatch.setattr("hepar.inference.couinaud.resources.files", lambda _: tmp_path)
     with pytest.raises(BadModel, match="--couinaud-model FOLDER"):
         open_couinaud()
 

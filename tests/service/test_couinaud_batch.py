@@ -107,14 +107,13 @@ def test_a_scan_is_never_replaced_by_its_segments(job, scan):
         segment_batch(own, replace(job, out=scan.parent / "ct.nii.gz"))
 
 
-def test_the_command_writes_segments_or_says_which_folder_to_give(
+def test_the_command_writes_segments_with_the_shipped_model_or_another(
     hepar_command, scan, tmp_path, threshold_model, bands
 ):
     words = ("segment", scan, "-o", tmp_path / "out", "-m", threshold_model, "--no-report")
     ended = hepar_command(*words, "--couinaud")
-    assert ended.code == 3
-    assert "--couinaud-model FOLDER" in ended.err
-    assert not (tmp_path / "out").exists()
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "out" / "ct.json").read_text())["couinaud"]["model"] == open_couinaud().id
     ended = hepar_command(*words, "--couinaud", "--couinaud-model", bands)
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "ct_couinaud.nii.gz").is_file()

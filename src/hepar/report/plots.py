@@ -63,7 +63,7 @@ def box_plots(values: Mapping[str, Sequence[float | None]], title: str, unit: st
     kept = {name: _defined(own) for name, own in values.items()}
     every = np.concatenate([*kept.values(), np.empty(0)])
     log = bool(len(every)) and every.min() > 0 and every.max() > _LOG_FROM * np.median(every)
-    with _styled() as figure_of:
+    with styled() as figure_of:
         figure = figure_of((_INCH, 0.75 + 0.62 * len(kept)))
         axes = figure.subplots()
         for row, (name, own) in enumerate(kept.items()):
@@ -83,14 +83,14 @@ def box_plots(values: Mapping[str, Sequence[float | None]], title: str, unit: st
         _title(axes, _short(title))
         axes.set_xlabel(", ".join(filter(None, (unit, "logarithmic" if log else ""))))
         counts = ", ".join(f"{name}: {len(own)} cases" for name, own in kept.items())
-        return _svg(figure, f"Box plots. {title}. {counts}")
+        return svg_text(figure, f"Box plots. {title}. {counts}")
 
 
 def bland_altman_plot(agreement: Mapping[str, BlandAltman], title: str, unit: str) -> str:
     """A panel for each method on shared axes: difference against mean, bias with its interval, limits of agreement."""
     columns = min(max(len(agreement), 1), _PANELS_IN_A_ROW)
     rows = -(-max(len(agreement), 1) // columns)
-    with _styled() as figure_of:
+    with styled() as figure_of:
         figure = figure_of((_INCH * columns, 0.4 + 2.6 * rows))
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for panel, (place, (name, own)) in zip(panels, enumerate(agreement.items()), strict=False):
@@ -104,7 +104,7 @@ def bland_altman_plot(agreement: Mapping[str, BlandAltman], title: str, unit: st
         difference = "percentage points" if unit == "%" else unit
         figure.supylabel(f"found − reference ({difference})", fontsize=8, color=_GREY)
         words = "; ".join(f"{name}: {_agreement_words(own, unit)}" for name, own in agreement.items())
-        return _svg(figure, f"Bland-Altman plots. {title}. {words}")
+        return svg_text(figure, f"Bland-Altman plots. {title}. {words}")
 
 
 def froc_plot(curves: Mapping[str, Mapping[str, Any]]) -> str:
@@ -113,7 +113,7 @@ def froc_plot(curves: Mapping[str, Mapping[str, Any]]) -> str:
     Each curve holds the sequences `false_positives_per_scan` and `sensitivity`,
     both growing, and `mean_sensitivity`, as `hepar.metrics.froc.Froc` has them.
     """
-    with _styled() as figure_of:
+    with styled() as figure_of:
         figure = figure_of((_INCH * 1.35, 3.2))
         axes = figure.subplots()
         furthest = 8.0
@@ -139,7 +139,7 @@ def reliability_plot(curves: Mapping[str, Mapping[str, Any]]) -> str:
     Each curve holds `confidence` and `frequency`, one number a bin (None or NaN
     where it is empty), and `ece`, as `hepar.metrics.calibration` has them.
     """
-    with _styled() as figure_of:
+    with styled() as figure_of:
         figure = figure_of((_INCH * 1.35, 3.2))
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", label="perfect")
@@ -205,11 +205,11 @@ def _curves(figure: Figure, axes: Axes, title: str, x: str, y: str) -> str:
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=7.5, framealpha=0.85, edgecolor=_LINE)
     names = ", ".join(str(label) for label in axes.get_legend_handles_labels()[1])
-    return _svg(figure, f"{title}. {names}")
+    return svg_text(figure, f"{title}. {names}")
 
 
 @contextmanager
-def _styled() -> Iterator[Callable[[tuple[float, float]], Figure]]:
+def styled() -> Iterator[Callable[[tuple[float, float]], Figure]]:
     """Our settings for the time of a `with`, and new figures (width, height in inches) that belong to nobody else."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -222,7 +222,7 @@ def _title(axes: Axes, title: str, size: float = 9.5) -> None:
     axes.set_title(title, loc="left", fontsize=size, fontweight="bold" if size > 9 else "normal")
 
 
-def _svg(figure: Figure, said: str) -> str:
+def svg_text(figure: Figure, said: str) -> str:
     """The figure as one <svg> element; `said` is what a screen reader reads."""
     text = io.StringIO()
     with warnings.catch_warnings():

@@ -26,10 +26,11 @@ from hepar.study.reproduce.discrepancies import (
     grey_levels,
     updates_of,
 )
-from hepar.study.reproduce.documents import paper_documents, write_tables
+from hepar.study.reproduce.documents import paper_documents
 from hepar.study.reproduce.published import TABLE1, TABLE2
 from hepar.study.reproduce.results import read_study
 from hepar.study.reproduce.scoring import score_case
+from hepar.study.reproduce.writing import write_tables
 from hepar.volume import LabelMap, Volume
 
 GRID = Geometry.from_spacing((6, 12, 12), (5.0, 1.0, 1.0))

@@ -1,7 +1,6 @@
 """All that a study says in numbers: two tables, the aggregation table, the claims, the discrepancy sheet.
 
-documents = paper_documents(Path("study"))
-write_tables(documents, Path("tables"))
+write_tables(paper_documents(Path("study")), Path("tables"))     # of `writing`
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepar.files import write_json, write_text
 from hepar.metrics.protocols import PROTOCOLS
 from hepar.study.reproduce.aggregation import Aggregation, aggregation
 from hepar.study.reproduce.arm_results import MEASURES, ArmResult, arm_results
@@ -40,6 +38,10 @@ class PaperDocuments:
     discrepancies: tuple[Discrepancy, ...]
 
     @property
+    def headline(self) -> str:
+        return HEADLINE
+
+    @property
     def empty_rule(self) -> str:
         return PROTOCOLS["paper"].empty_rule
 
@@ -51,7 +53,7 @@ class PaperDocuments:
     def to_json(self) -> dict[str, Any]:
         return {
             "label": self.label,
-            "headline": HEADLINE,
+            "headline": self.headline,
             "empty_rule": self.empty_rule,
             "measures": {m.name: m.spec.title for m in MEASURES},
             "table1": self.table1.to_json(),
@@ -79,17 +81,6 @@ def paper_documents(study: Path) -> PaperDocuments:
         claims(arms),
         discrepancies(results.facts, arms, readings),
     )
-
-
-def write_tables(documents: PaperDocuments, folder: Path) -> list[Path]:
-    """`paper.json`, `tables.md`, and a CSV and a LaTeX file for each table. Gives what was written."""
-    from hepar.study.reproduce.writing import csv_files, latex_files, markdown
-
-    texts = {"tables.md": markdown(documents), **csv_files(documents), **latex_files(documents)}
-    write_json(folder / "paper.json", documents.to_json())
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    return [folder / name for name in ("paper.json", *texts)]
 
 
 def _ablations(arms: Mapping[tuple[str, str], ArmResult]) -> PaperTable:

@@ -64,6 +64,7 @@ class StudyOrder:
         """What makes it this study and no other: a folder holds one. Groups may be added later."""
         return {
             "data": self.data.resolve().name if self.data else f"{self.phantoms} phantoms",
+            "phantoms": self.phantoms,
             "folds": self.folds if self.folds.isdigit() else Path(self.folds).name,
             "split": self.split,
             "cohort": self.cohort,

@@ -6,17 +6,26 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from hepar.files import write_json, write_text
 from hepar.study.reproduce.arm_results import MEASURES, NO_VALUE, Measure, Value
 from hepar.study.reproduce.claims import Claim
+from hepar.study.reproduce.documents import PaperDocuments
 from hepar.study.reproduce.tables import PaperTable, TableRow
-
-if TYPE_CHECKING:
-    from hepar.study.reproduce.documents import PaperDocuments
 
 MINUS = "−"
 Rows = list[list[str]]
+
+
+def write_tables(documents: PaperDocuments, folder: Path) -> list[Path]:
+    """`paper.json`, `tables.md`, and a CSV and a LaTeX file for each table. Gives what was written."""
+    texts = {"tables.md": markdown(documents), **csv_files(documents), **latex_files(documents)}
+    write_json(folder / "paper.json", documents.to_json())
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in ("paper.json", *texts)]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -147,12 +156,10 @@ def sheet_rows(documents: PaperDocuments) -> Rows:
 
 def markdown(documents: PaperDocuments) -> str:
     """Everything on one page of text."""
-    from hepar.study.reproduce.documents import HEADLINE
-
     parts = [
         f"# The paper's study on {documents.label}",
         "Published figures are the paper's, on LiTS, 130 scans, 4 folds; ours are of the data named above. They stand "
-        f"in columns of their own and answer different questions unless the data are LiTS. {HEADLINE}",
+        f"in columns of their own and answer different questions unless the data are LiTS. {documents.headline}",
         f"Empty rule: {documents.empty_rule}",
         "An arm whose loss has not flattened is not converged and supports no claim. Research use only.",
     ]
