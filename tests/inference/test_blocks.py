@@ -49,6 +49,18 @@ def test_blocks_of_a_network_that_sees_single_voxels_add_up_to_the_whole(depth, 
     assert np.allclose(found, whole, atol=1e-2)
 
 
+def test_blocks_need_not_be_cubes():
+    grey, seen = random_grey((11, 17, 20)), []
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch.shape[2:])
+        return by_grey(batch)
+
+    found = np.concatenate([part for _, part in finished_layers(grey, predict, (3, 8, 10), 0.5)])
+    assert set(seen) == {(3, 8, 10)}
+    assert np.allclose(found, by_grey(grey[None, None].astype(np.float32))[0].swapaxes(0, 1), atol=1e-2)
+
+
 def test_overlapping_blocks_are_averaged_with_trust_in_their_middles():
     """Each call says its own number: in the overlap the nearer block's number weighs more."""
     calls = iter(range(99))

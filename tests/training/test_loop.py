@@ -184,6 +184,23 @@ def test_balanced_sampling_shows_tumour_far_more_often_than_it_occurs(bright_dis
     assert share > 0.35 > bright_discs.has(2).mean()
 
 
+def test_a_third_labelled_takes_patients_alike_whatever_they_have(bright_discs):
+    lone = bright_discs.part(np.arange(len(bright_discs)) < len(bright_discs) - 1)
+    patients = np.array(["many"] * (len(lone) - 1) + ["one"])
+    store = replace(lone, patients=patients)
+    shares = {}
+    for sampling in ("patient_balanced", "third_labelled"):
+        recipe = Recipe(sampling=sampling, samples_per_epoch=900, drop_last=False)
+        order = epoch_order(store, recipe, np.random.default_rng(0))
+        shares[sampling] = float((store.patients[order] == "one").mean())
+    assert shares["third_labelled"] > 0.3 > shares["patient_balanced"]
+
+
+def test_nesterov_looks_ahead(tiny_network):
+    plain, ahead = (make_optimizer(tiny_network(), Recipe(nesterov=n)).param_groups[0] for n in (False, True))
+    assert (plain["nesterov"], ahead["nesterov"]) == (False, True)
+
+
 def test_patches_keep_image_and_labels_together(bright_discs):
     images, labels, _ = gather(bright_discs, np.arange(24), Recipe(patch=20), np.random.default_rng(0))
     assert images.shape == (24, 1, 20, 20)

@@ -77,6 +77,15 @@ def test_tumours_are_seen_often_and_every_patient_is():
     assert (draw_blocks(healthy, 20, 8, np.random.default_rng(0))[1] == 1).any()
 
 
+def test_blocks_have_the_sides_and_shares_asked_for():
+    store = load(box_case("a"), box_case("b"))
+    images, labels, _ = draw_blocks(store, 200, (4, 8, 6), np.random.default_rng(0), shares=(0.0, 0.0))
+    assert images.shape == labels.shape == (200, 4, 8, 6)
+    often = draw_blocks(store, 200, (4, 8, 6), np.random.default_rng(0), shares=(1.0, 0.0))[1]
+    shown = [(found == 2).flatten(1).any(1).float().mean() for found in (labels, often)]
+    assert shown[0] < 0.5 < shown[1]
+
+
 def test_scans_smaller_than_a_block_lie_in_air():
     images, labels, _ = draw_blocks(load(box_case("a")), 4, 40, np.random.default_rng(0))
     for image, truth in zip(images, labels, strict=True):

@@ -24,6 +24,8 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 # Slices resampled at once: arithmetic stays small beside the scan itself.
 PIECE = 16
+# Voxels of a block along z, y and x; one number for a cube.
+Side = int | tuple[int, int, int]
 # nnU-Net's Gaussian: an eighth of the block; its corners still count a little, so that no weight is 0.
 SIGMA, LEAST_TRUST = 1 / 8, 1e-3
 
@@ -36,7 +38,7 @@ class BlockSegmenter(SlabSegmenter):
     grid and the logits of one layer of blocks, whatever the scan's length.
     """
 
-    side: int = 128
+    side: Side = 128
     slice_mm: float = 1.5
     overlap: float = 0.5
 
@@ -93,30 +95,37 @@ def label_blocks(labels: Bytes, plan: InPlanePlan, there: Floats) -> Bytes:
     return found
 
 
-def finished_layers(grey: Bytes, predict: Predictor, side: int, overlap: float) -> Iterator[tuple[int, Floats]]:
+def finished_layers(grey: Bytes, predict: Predictor, side: Side, overlap: float) -> Iterator[tuple[int, Floats]]:
     """First slice and logits (slices, 3, h, w) of the network's grid, from the feet up, as soon as no block adds more.
 
-    `predict` takes (1, 1, side, side, side). Grids smaller than a block are padded with 0, which is air.
+    `predict` takes (1, 1, z, y, x) of `side`. Grids smaller than a block are padded with 0, which is air.
     """
     depth, h, w = grey.shape
-    padded = np.pad(grey, [(0, max(0, side - n)) for n in grey.shape])
-    bell = gaussian(side)
-    trust = bell[:, None, None] * bell[:, None] * bell
-    rows, *columns = (block_starts(n, side, overlap) for n in padded.shape)
-    sums = np.zeros((3, side, *padded.shape[1:]), np.float32)
+    sides = sides_of(side)
+    deep, high, wide = sides
+    padded = np.pad(grey, [(0, max(0, size - n)) for size, n in zip(sides, grey.shape, strict=True)])
+    trust = gaussian(deep)[:, None, None] * gaussian(high)[:, None] * gaussian(wide)
+    rows, *columns = (block_starts(n, size, overlap) for n, size in zip(padded.shape, sides, strict=True))
+    sums = np.zeros((3, deep, *padded.shape[1:]), np.float32)
     weights = np.zeros(sums.shape[1:], np.float32)
     for z, following in pairwise([*rows, padded.shape[0]]):
         for y, x in product(*columns):
-            block = padded[z : z + side, y : y + side, x : x + side].astype(np.float32)
-            sums[..., y : y + side, x : x + side] += predict(block[None, None])[0] * trust
-            weights[:, y : y + side, x : x + side] += trust
+            block = padded[z : z + deep, y : y + high, x : x + wide].astype(np.float32)
+            sums[..., y : y + high, x : x + wide] += predict(block[None, None])[0] * trust
+            weights[:, y : y + high, x : x + wide] += trust
         done = following - z
         ready = min(done, depth - z)
         mean = (sums[:, :ready] / weights[:ready])[..., :h, :w]
         yield z, mean.swapaxes(0, 1).astype(np.float32, copy=False)
         for kept in (sums, weights[None]):
-            kept[:, : side - done] = kept[:, done:].copy()
-            kept[:, side - done :] = 0
+            kept[:, : deep - done] = kept[:, done:].copy()
+            kept[:, deep - done :] = 0
+
+
+def sides_of(side: int | Sequence[int]) -> tuple[int, int, int]:
+    """(z, y, x) of a block; one number means a cube."""
+    z, y, x = (side, side, side) if isinstance(side, int) else side
+    return z, y, x
 
 
 def block_starts(size: int, side: int, overlap: float) -> list[int]:

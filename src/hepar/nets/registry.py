@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any, Protocol
 
+from torch import nn
+
 from hepar.errors import BadModel
 from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
@@ -19,6 +21,18 @@ class NetworkSettings(Protocol):
     """A frozen dataclass that can build its network."""
 
     def build(self, seed: int = 0) -> EncoderDecoder: ...
+
+
+class BlockSettings(Protocol):
+    """The same of a network of blocks: `side` voxels (z, y, x, or one number) in stacks of `slice_mm`."""
+
+    @property
+    def side(self) -> int | tuple[int, int, int]: ...
+
+    @property
+    def slice_mm(self) -> float: ...
+
+    def build(self, seed: int = 0) -> nn.Module: ...
 
 
 NETWORKS: dict[str, Any] = {

@@ -12,8 +12,7 @@ from hepar.cases import Case
 from hepar.errors import BadInput
 from hepar.inference import Pipeline, SlabSegmenter, load_segmenter
 from hepar.inference.backends.pytorch import pick_device
-from hepar.nets.registry import network_to_json
-from hepar.nets.residual_unet3d import ResidualUnet3d
+from hepar.nets.registry import BlockSettings, network_to_json
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
@@ -35,7 +34,7 @@ class Deep3dMethod:
     weights: nobody publishes 3D ones.
     """
 
-    network: ResidualUnet3d
+    network: BlockSettings
     prepare: tuple[Step, ...]
     grid: InPlaneGrid = field(default_factory=lambda: InPlaneGrid(pixel_mm=1.5, multiple=1))
     recipe: Recipe = field(default_factory=Recipe)
@@ -86,9 +85,9 @@ class Deep3dMethod:
             "encoder_weights": self.encoder_weights,
         }
 
-    def _seen(self) -> ResidualUnet3d:
+    def _seen(self) -> BlockSettings:
         """The network with the recipe's blocks."""
-        return replace(self.network, side=self.recipe.patch) if self.recipe.patch else self.network
+        return replace(cast(Any, self.network), side=self.recipe.patch) if self.recipe.patch else self.network
 
     def _facts(self, cases: Sequence[Case]) -> dict[str, Any]:
         return training_facts(self.to_json(), self.recipe.seed, cases) | {

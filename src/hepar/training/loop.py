@@ -145,7 +145,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         groups.append({"params": kernels, "weight_decay": recipe.weight_decay, "share": share})
         groups.append({"params": others, "weight_decay": 0.0, "share": share})
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum)
+        return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if recipe.optimizer == "rmsprop":
         return torch.optim.RMSprop(groups, lr=recipe.learning_rate, alpha=RMS_MEMORY)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hepar.inference.blocks import finished_layers
+from hepar.inference.blocks import Side, finished_layers
 from hepar.inference.segmenter import Predictor
 from hepar.training.checkpoint import TrainingState
 from hepar.training.loop import Batch, update_by
 from hepar.training.losses import Loss
-from hepar.training.patches3d import VolumeStore, augment_blocks, draw_blocks
+from hepar.training.patches3d import LIVER_SHARE, TUMOUR_SHARE, VolumeStore, augment_blocks, draw_blocks
 from hepar.training.recipe import Recipe
+from hepar.training.sampling import THIRD_LABELLED
 from hepar.volume import LIVER, TUMOUR
 
 # Blocks of an epoch where the recipe does not say: as many as nnU-Net's.
@@ -35,7 +36,7 @@ class BlockTraining:
     store: VolumeStore
     held_back: VolumeStore | None
     recipe: Recipe
-    side: int
+    side: Side
 
     def batches(self, rng: np.random.Generator) -> tuple[int, Iterator[Batch]]:
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -43,7 +44,8 @@ class BlockTraining:
         return steps, (self._batch(rng, generator) for _ in range(steps))
 
     def _batch(self, rng: np.random.Generator, generator: torch.Generator) -> Batch:
-        images, labels, union = draw_blocks(self.store, self.recipe.batch, self.side, rng)
+        shares = THIRD_LABELLED if self.recipe.sampling == "third_labelled" else (TUMOUR_SHARE, LIVER_SHARE)
+        images, labels, union = draw_blocks(self.store, self.recipe.batch, self.side, rng, shares)
         if self.recipe.augmentation:
             images, labels = augment_blocks(images, labels, self.recipe.augmentation, generator)
         return images, labels, union
@@ -64,11 +66,13 @@ def update_blocks(state: TrainingState, images: Tensor, labels: Tensor, union: T
 def block_loss(loss: Loss, levels: dict[int, Tensor], labels: Tensor, union: Tensor, share: float) -> Tensor:
     """Weighted mean of the losses of logits by stride, each coarser level `share` of the next finer.
 
-    Sample i of a level lies on voxel i * stride along every axis.
+    Sample i of a level lies on voxel i * stride along every axis; how many
+    samples a level has tells its stride, which need not be the same on all axes.
     """
     costs, weights = [], []
-    for level, (stride, logits) in enumerate(sorted(levels.items())):
-        truth = labels[:, ::stride, ::stride, ::stride]
+    for level, (_, logits) in enumerate(sorted(levels.items())):
+        z, y, x = (-(-n // m) for n, m in zip(labels.shape[1:], logits.shape[2:], strict=True))
+        truth = labels[:, ::z, ::y, ::x]
         costs.append(share**level * loss(logits.flatten(2, 3), truth.flatten(1, 2), union))
         weights.append(share**level)
     return torch.stack(costs).sum() / sum(weights)
@@ -86,7 +90,7 @@ def block_predictor(network: nn.Module, precision: str) -> Predictor:
     return predict
 
 
-def validate_blocks(network: nn.Module, store: VolumeStore, side: int, precision: str) -> dict[str, float]:
+def validate_blocks(network: nn.Module, store: VolumeStore, side: Side, precision: str) -> dict[str, float]:
     """Mean over patients of Dice pooled over the patient's volumes, on the network's grid (a steering figure).
 
     Liver includes tumour. Patients without tumour, or with union labels alone, take no part in the tumour mean.

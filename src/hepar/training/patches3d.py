@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hepar.cases import Case
 from hepar.errors import BadInput
-from hepar.inference.blocks import grey_blocks, label_blocks, stack_weights
+from hepar.inference.blocks import Side, grey_blocks, label_blocks, sides_of, stack_weights
 from hepar.preprocess.intensity import Step
 from hepar.preprocess.spatial import InPlaneGrid
 from hepar.training.augmentation import augment, warp
@@ -118,26 +118,37 @@ def _some(labels: Bytes, least: int, rng: np.random.Generator) -> NDArray[np.int
     return rng.choice(places, PLACES, replace=False) if len(places) > PLACES else places
 
 
-def draw_blocks(store: VolumeStore, count: int, side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Images float32 (count, z, y, x) in 0..255, labels int64 of that shape, union bool (count,); cubes of `side`.
+def draw_blocks(
+    store: VolumeStore,
+    count: int,
+    side: Side,
+    rng: np.random.Generator,
+    shares: tuple[float, float] = (TUMOUR_SHARE, LIVER_SHARE),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images float32 (count, z, y, x) in 0..255, labels int64 of that shape, union bool (count,); blocks of `side`.
 
     A kind of place is drawn first, then a patient that has it, then one of its
-    volumes: few patients hold most tumour. Outside the scan is 0, which is air.
+    volumes: few patients hold most tumour. `shares` lie around tumour and around
+    liver. Outside the scan is 0, which is air.
     """
-    images = np.zeros((count, side, side, side), np.float32)
+    sides = sides_of(side)
+    images = np.zeros((count, *sides), np.float32)
     labels = np.zeros(images.shape, np.int64)
-    chosen = [_place(store, float(wish), rng) for wish in rng.random(count)]
+    chosen = [_place(store, float(wish), shares, rng) for wish in rng.random(count)]
     for row, (i, middle) in enumerate(chosen):
         image = store.images[i]
-        put, take = zip(*[_overlap(side, n, m, rng) for n, m in zip(image.shape, middle, strict=True)], strict=True)
+        fits = zip(sides, image.shape, middle, strict=True)
+        put, take = zip(*[_overlap(size, n, m, rng) for size, n, m in fits], strict=True)
         images[row][put], labels[row][put] = image[take], store.labels[i][take]
     union = store.union[[i for i, _ in chosen]]
     return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(union)
 
 
-def _place(store: VolumeStore, wish: float, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+def _place(
+    store: VolumeStore, wish: float, shares: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, tuple[int, ...]]:
     """A volume and the voxel to cut around."""
-    places = store.tumour if wish < TUMOUR_SHARE else store.liver if wish < TUMOUR_SHARE + LIVER_SHARE else None
+    places = store.tumour if wish < shares[0] else store.liver if wish < sum(shares) else None
     able = np.array([places is None or len(mine) > 0 for mine in (places or store.images)])
     if not able.any():
         places, able = None, np.ones(len(store), dtype=bool)

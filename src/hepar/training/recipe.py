@@ -78,8 +78,8 @@ STRONG = Augmentation(shear_degrees=5, **{name: step() for name, step in STEPS.i
 class Recipe:
     """One training. `batch` images make one update, computed in pieces of `micro_batch`.
 
-    `samples_per_epoch` draws that many slices with replacement and needs
-    `sampling="patient_balanced"`; None means each slice once.
+    `samples_per_epoch` draws that many slices with replacement, and needs a
+    `sampling` other than "shuffle", which shows each slice once.
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
@@ -87,6 +87,7 @@ class Recipe:
     # The encoder's rate as a share of `learning_rate`; 1 as in the paper, which fine-tunes all layers alike.
     encoder_share: float = 1.0
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     schedule: Literal["constant", "poly", "cosine"] = "constant"
     warmup_updates: int = 0
@@ -106,7 +107,8 @@ class Recipe:
     tumour_dice: Literal["batch", "slices", "slices_with_tumour"] = "batch"
     # Logits of each coarser level count this share of the next finer's; the network must have deep heads.
     deep_supervision: float = 0.0
-    sampling: Literal["shuffle", "patient_balanced"] = "shuffle"
+    # "third_labelled": patients alike, a third of the draws with a label (nnU-Net).
+    sampling: Literal["shuffle", "patient_balanced", "third_labelled"] = "shuffle"
     slices: Literal["any_label", "all"] = "any_label"
     samples_per_epoch: int | None = None
     augmentation: Augmentation | None = None
@@ -132,8 +134,8 @@ class Recipe:
                 f"focal is {self.focal}, top_k {self.top_k}, deep_supervision {self.deep_supervision}; expected focal "
                 "from 0, a top_k above 0 up to 1, deep_supervision from 0 to 1"
             )
-        if self.samples_per_epoch is not None and self.sampling != "patient_balanced":
-            raise BadInput("samples_per_epoch needs sampling='patient_balanced'")
+        if self.samples_per_epoch is not None and self.sampling == "shuffle":
+            raise BadInput("samples_per_epoch needs sampling='patient_balanced' or 'third_labelled'")
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Recipe:

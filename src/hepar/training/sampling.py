@@ -14,6 +14,8 @@ from hepar.volume import LIVER, TUMOUR
 
 # Shares of a balanced epoch: slices with tumour, slices with liver, any slice of the patient.
 TUMOUR_SHARE, LIVER_SHARE = 0.4, 0.4
+# nnU-Net: a third of the draws around a label, each label as often as the other; the rest anywhere.
+THIRD_LABELLED = (1 / 6, 1 / 6)
 # Share of the patches around a labelled pixel that lie around the highest label there.
 TUMOUR_CENTRES = 0.5
 
@@ -23,35 +25,39 @@ def epoch_order(store: SliceStore, recipe: Recipe, rng: np.random.Generator) -> 
     if recipe.sampling == "shuffle":
         order = rng.permutation(len(store)).astype(np.int64)
     else:
-        order = _balanced(store, recipe.samples_per_epoch or len(store), rng)
+        order = _balanced(store, recipe, rng)
     if recipe.drop_last and len(order) >= recipe.batch:
         order = order[: len(order) // recipe.batch * recipe.batch]
     return order
 
 
-def _balanced(store: SliceStore, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _balanced(store: SliceStore, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw patients first, then one of the patient's slices.
 
     A few patients hold most tumour pixels (LiTS 4 alone 70 % of a 26-scan
     subset), so pixels or slices as the unit would train on those few. The
     weight grows with the square root of a patient's slices, since one slice of a
-    patient must not be seen as often as eighty of another.
+    patient must not be seen as often as eighty of another; "third_labelled" takes all patients alike.
     """
+    count, even = recipe.samples_per_epoch or len(store), recipe.sampling == "third_labelled"
+    on_tumour, on_liver = THIRD_LABELLED if even else (TUMOUR_SHARE, LIVER_SHARE)
     wishes = rng.random(count)
     tumour, liver = store.has(TUMOUR) & ~store.union, store.has(LIVER)
     kinds = [tumour, liver, np.ones(len(store), dtype=bool)]
-    pools = [_by_patient(store, kind if kind.any() else kinds[2]) for kind in kinds]
+    pools = [_by_patient(store, kind if kind.any() else kinds[2], even) for kind in kinds]
     order = np.empty(count, dtype=np.int64)
     for i, wish in enumerate(wishes):
-        kind = 0 if wish < TUMOUR_SHARE else 1 if wish < TUMOUR_SHARE + LIVER_SHARE else 2
+        kind = 0 if wish < on_tumour else 1 if wish < on_tumour + on_liver else 2
         groups, weights = pools[kind]
         order[i] = rng.choice(groups[rng.choice(len(groups), p=weights)])
     return order
 
 
-def _by_patient(store: SliceStore, keep: NDArray[np.bool_]) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+def _by_patient(
+    store: SliceStore, keep: NDArray[np.bool_], even: bool
+) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
     groups = [np.flatnonzero(keep & (store.patients == p)) for p in np.unique(store.patients[keep])]
-    weights = np.sqrt([len(g) for g in groups])
+    weights = np.ones(len(groups)) if even else np.sqrt([len(g) for g in groups])
     return groups, weights / weights.sum()
 
 
