@@ -16,11 +16,11 @@ from hepar.study.reproduce.writing import (
     SPREAD_HEAD,
     TESTS_HEAD,
     claims_rows,
+    comparison_rows,
     head_of,
     rows_of,
     sheet_rows,
     spread_rows,
-    tests_of,
 )
 
 CAPTIONS = {
@@ -68,7 +68,7 @@ def paper_page(documents: PaperDocuments, shown: Shown) -> str:
 
 
 def _table(table: PaperTable) -> dict[str, object]:
-    tests = (TESTS_HEAD, tests_of(table)) if table.tests else None
+    tests = (TESTS_HEAD, comparison_rows(table)) if table.tests else None
     return {"title": table.title, "body": (head_of(table), rows_of(table)), "tests": tests}
 
 

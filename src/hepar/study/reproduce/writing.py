@@ -98,7 +98,7 @@ def _row(table: PaperTable, row: TableRow) -> list[str]:
 TESTS_HEAD = ["first − second", "figure", "patients", "difference [95 %]", "Wilcoxon p", "Holm", "permutation p", "d_z"]
 
 
-def tests_of(table: PaperTable) -> Rows:
+def comparison_rows(table: PaperTable) -> Rows:
     """The paired tests below a table."""
     titles = {measure.name: (measure.title, digits_of(measure)) for measure in MEASURES}
     rows = []
@@ -166,7 +166,7 @@ def markdown(documents: PaperDocuments) -> str:
     for table in (documents.table1, documents.table2, documents.ablations):
         parts += [f"## {table.title}", _table(head_of(table), rows_of(table))]
         if table.tests:
-            parts.append(_table(TESTS_HEAD, tests_of(table)))
+            parts.append(_table(TESTS_HEAD, comparison_rows(table)))
     parts += ["## What these data say", _table(CLAIMS_HEAD, claims_rows(documents.claims))]
     parts += ["## The same predictions under every reading", _table(SPREAD_HEAD, spread_rows(documents))]
     parts += ["## Discrepancy sheet", _table(SHEET_HEAD, sheet_rows(documents))]
