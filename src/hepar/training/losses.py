@@ -22,13 +22,20 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 HALF_FALSE_PX = 50.0
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, union: Tensor, focal: float = 0.0, top_k: float = 1.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    union: Tensor,
+    focal: float = 0.0,
+    top_k: float = 1.0,
+    weights: tuple[float, ...] = (),
+) -> Tensor:
     """Mean over all pixels of the (marginal) negative log-likelihood.
 
     `labels` int64 (batch, y, x); `union` bool (batch,), true where label 1
     means liver or tumour (label 2 still means tumour). `focal` weighs a pixel with (1 - p)^focal, p the
-    probability of what its label allows; of the result the `top_k` share of
-    hardest pixels in the batch counts.
+    probability of what its label allows, `weights` with that of its label; of the
+    result the `top_k` share of hardest pixels in the batch counts.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     cost = F.nll_loss(log_p, labels, reduction="none")
@@ -39,6 +46,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, union: Tensor, focal: float = 
     if focal:
         # Never exactly 0: a power below 1 has no gradient there.
         cost = cost * (-torch.expm1(-cost)).clamp(min=1e-6) ** focal
+    if weights:
+        cost = cost * torch.tensor(weights, device=cost.device)[labels]
     if top_k < 1:
         cost = torch.topk(cost.flatten(), max(1, round(top_k * cost.numel()))).values
     return cost.mean()
@@ -87,7 +96,7 @@ def joint_dice(logits: Tensor, labels: Tensor, union: Tensor) -> Tensor:
 
 def loss_of(recipe: Recipe) -> Loss:
     """The recipe's loss of one level of logits."""
-    plain = partial(cross_entropy, focal=recipe.focal, top_k=recipe.top_k)
+    plain = partial(cross_entropy, focal=recipe.focal, top_k=recipe.top_k, weights=recipe.label_weights)
     if recipe.loss == "cross_entropy":
         return plain
     if recipe.loss == "joint_dice":
