@@ -13,8 +13,10 @@ from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.encoder_decoder import EncoderDecoder
 from hepar.nets.joined_fcn import JoinedFcn
+from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.nets.residual_unet3d import ResidualUnet3d
+from hepar.nets.short_skip_unet import ShortSkipUnet
 
 
 class NetworkSettings(Protocol):
@@ -36,7 +38,18 @@ class BlockSettings(Protocol):
 
 
 NETWORKS: dict[str, Any] = {
-    kind.__name__: kind for kind in (CdnnAlex, CdnnResnet18, CdnnSqueeze, JoinedFcn, ResidualUnet, ResidualUnet3d)
+    kind.__name__: kind
+    for kind in (
+        CdnnAlex,
+        CdnnResnet18,
+        CdnnSqueeze,
+        JoinedFcn,
+        PlannedUnet,
+        PlannedUnet3d,
+        ResidualUnet,
+        ResidualUnet3d,
+        ShortSkipUnet,
+    )
 }
 
 

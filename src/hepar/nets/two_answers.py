@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Far below any score, and the exponential of it is above 0 in float64 alone.
+NEVER = -150.0
+
 
 def encoded(liver: Tensor, tumour: Tensor) -> Tensor:
     """Scores (batch, y, x) of liver (with tumour) and of tumour as logits (batch, 3, y, x).
@@ -16,3 +19,13 @@ def encoded(liver: Tensor, tumour: Tensor) -> Tensor:
     """
     tumour_logit = liver + tumour.clamp(max=0)
     return torch.stack([(liver - tumour).clamp(max=0), tumour_logit - tumour, tumour_logit], dim=1)
+
+
+def only(score: Tensor, label: int) -> Tensor:
+    """Scores (batch, y, x) of one label as logits (batch, 3, y, x): the third label gets a logit of `NEVER`.
+
+    The softmax is then the sigmoid of the score, and the third label's probability is 0 in float32.
+    """
+    logits = [torch.zeros_like(score), torch.full_like(score, NEVER), torch.full_like(score, NEVER)]
+    logits[label] = score
+    return torch.stack(logits, dim=1)
