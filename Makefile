@@ -24,6 +24,7 @@ study-smoke: $(VENV)/.dev
 	  --arms table1,joint_cascade,largest_component --matrix 64 --width 0.15 --weights none \
 	  --learning-rate 5e-3 --set optimizer=adam --set loss=dice_cross_entropy --set schedule=cosine \
 	  --set epochs=20 --set batch=4 --set micro_batch=4
+	$(BIN)/hepar study paper study-smoke-out -o study-smoke-out/paper
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests benchmarks

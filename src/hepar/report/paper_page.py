@@ -15,6 +15,7 @@ from hepar.study.reproduce.writing import (
     SHEET_HEAD,
     SPREAD_HEAD,
     TESTS_HEAD,
+    TRAINED,
     claims_rows,
     comparison_rows,
     head_of,
@@ -68,8 +69,13 @@ def paper_page(documents: PaperDocuments, shown: Shown) -> str:
 
 
 def _table(table: PaperTable) -> dict[str, object]:
+    """Its columns without the long one, which stands below as a list."""
+    head, rows = head_of(table), rows_of(table)
+    long = head.index(TRAINED)
+    body = ([*head[:long], *head[long + 1 :]], [[*row[:long], *row[long + 1 :]] for row in rows])
+    trained = [(f"{row[0]}, {row[1]}".removesuffix(", "), row[long]) for row in rows if row[long] != "–"]
     tests = (TESTS_HEAD, comparison_rows(table)) if table.tests else None
-    return {"title": table.title, "body": (head_of(table), rows_of(table)), "tests": tests}
+    return {"title": table.title, "body": body, "trained": trained, "tests": tests}
 
 
 def _data(drawing: Drawing) -> str:

@@ -16,6 +16,7 @@ from hepar.study.reproduce.documents import PaperDocuments
 from hepar.study.reproduce.tables import PaperTable, TableRow
 
 MINUS = "−"
+TRAINED = "how ours was trained"
 Rows = list[list[str]]
 
 
@@ -225,9 +226,7 @@ def latex_files(documents: PaperDocuments) -> dict[str, str]:
 
 
 def _latex(table: PaperTable, label: str) -> str:
-    keep = [
-        k for k, title in enumerate(head_of(table)) if title not in ("how ours was trained", "what the sources say")
-    ]
+    keep = [k for k, title in enumerate(head_of(table)) if title not in (TRAINED, "what the sources say")]
     lines = [[row[k].translate(ESCAPES) for k in keep] for row in (head_of(table), *rows_of(table))]
     body = [" & ".join(line) + r" \\" for line in lines]
     caption = f"{table.title}: published (LiTS, 130 scans) and ours ({label}).".translate(ESCAPES)
