@@ -92,6 +92,35 @@ def test_doubtful_lesions_become_liver():
     assert two_lesions().without_doubtful(0.1).labels.labels.tolist() == two_lesions().labels.labels.tolist()
 
 
+FOUND = arrays(np.uint8, (3, 5, 6), elements=st.integers(0, 2))
+PROBABILITY = arrays(np.uint8, (3, 5, 6), elements=st.integers(0, 255))
+
+
+@given(FOUND, PROBABILITY)
+def test_lesions_are_those_of_the_whole_scan_whatever_box_was_searched(labels, probability):
+    from scipy.ndimage import label
+
+    found = Finding(LabelMap(labels, Geometry.from_spacing(labels.shape, (1, 1, 1))), probability)
+    parts, count = label(labels == 2)
+    expected = [
+        (k, int((parts == k).sum()), pytest.approx(probability[parts == k].mean() / 255)) for k in range(1, count + 1)
+    ]
+    assert [(lesion.number, lesion.voxels, lesion.confidence) for lesion in found.lesions()] == expected
+
+
+@given(FOUND, PROBABILITY, st.floats(0, 1))
+def test_exactly_the_doubtful_lesions_become_liver_and_nothing_else_changes(labels, probability, least):
+    found = Finding(LabelMap(labels.copy(), Geometry.from_spacing(labels.shape, (1, 1, 1))), probability)
+    kept = found.without_doubtful(least)
+    changed = kept.labels.labels != labels
+    assert (labels[changed] == 2).all()
+    assert (kept.labels.labels[changed] == 1).all()
+    assert sum(lesion.voxels for lesion in found.lesions() if lesion.confidence < least) == changed.sum()
+    assert all(lesion.confidence >= least for lesion in kept.lesions())
+    # What came in is left as it was.
+    assert np.array_equal(found.labels.labels, labels)
+
+
 def bright_is_tumour(batch: np.ndarray) -> np.ndarray:
     grey = batch[:, 0]
     return np.stack([100 - grey, np.zeros_like(grey), grey - 150], axis=1).astype(np.float32) / 10

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepar.errors import BadInput
+from hepar.metrics.crop import box_of
 from hepar.volume import BACKGROUND, LIVER, TUMOUR, LabelMap
 
 Floats = NDArray[np.float32]
@@ -98,24 +99,34 @@ class Finding:
 
     def lesions(self) -> list[Lesion]:
         """In the order of the scan; numbers are those of `scipy.ndimage.label` on the tumour mask."""
-        from scipy.ndimage import label
-
-        parts, count = label(self.labels.tumour)
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)
-        sums = np.bincount(parts.ravel(), weights=self.tumour_probability.ravel(), minlength=count + 1)
-        return [Lesion(k, int(sizes[k]), float(sums[k] / sizes[k] / 255)) for k in range(1, count + 1)]
+        return self._lesions()[0]
 
     def without_doubtful(self, min_confidence: float) -> Finding:
         """Lesions below `min_confidence` become liver."""
-        doubtful = [lesion.number for lesion in self.lesions() if lesion.confidence < min_confidence]
+        lesions, places, numbers = self._lesions()
+        doubtful = [lesion.number for lesion in lesions if lesion.confidence < min_confidence]
         if not doubtful:
             return self
+        labels = self.labels.labels.copy()
+        labels.ravel()[places[np.isin(numbers, doubtful)]] = LIVER
+        return Finding(self.labels.with_labels(labels), self.tumour_probability)
+
+    def _lesions(self) -> tuple[list[Lesion], NDArray[np.intp], NDArray[np.int32]]:
+        """The lesions, flat indices of all tumour voxels, and the lesion of each.
+
+        Tumours fill a small part of a scan: only their box is searched, only their voxels are summed.
+        """
         from scipy.ndimage import label
 
-        parts, _ = label(self.labels.tumour)
-        labels = self.labels.labels.copy()
-        labels[np.isin(parts, doubtful)] = LIVER
-        return Finding(self.labels.with_labels(labels), self.tumour_probability)
+        tumour = self.labels.tumour
+        box = box_of(tumour)
+        parts, count = label(tumour[box])
+        numbers = np.asarray(parts[tumour[box]], dtype=np.int32)
+        places = np.flatnonzero(tumour)
+        sizes = np.bincount(numbers, minlength=count + 1)
+        sums = np.bincount(numbers, self.tumour_probability.ravel()[places], minlength=count + 1)
+        lesions = [Lesion(k, int(sizes[k]), float(sums[k] / sizes[k] / 255)) for k in range(1, count + 1)]
+        return lesions, places, numbers
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
