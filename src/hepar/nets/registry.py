@@ -17,6 +17,7 @@ from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.nets.residual_unet3d import ResidualUnet3d
 from hepar.nets.short_skip_unet import ShortSkipUnet
+from hepar.nets.unet import Unet
 
 
 class NetworkSettings(Protocol):
@@ -49,6 +50,7 @@ NETWORKS: dict[str, Any] = {
         ResidualUnet,
         ResidualUnet3d,
         ShortSkipUnet,
+        Unet,
     )
 }
 
