@@ -292,6 +292,26 @@ def export(
     say(export_run(run, out, card, weights, margin, tuning))
 
 
+@app.command()
+def quantise(
+    model: Annotated[Path, typer.Argument(help="Model folder of `hepar export`; its first pass is quantised too.")],
+    data: Annotated[list[Path], typer.Argument(help="Labelled data: the fold's training patients calibrate.")],
+    folds: Annotated[Path, typer.Option(help="Fold file.")],
+    fold: Annotated[int, typer.Option(help="Whose test patients judge.")] = 0,
+    scans: Annotated[int, typer.Option(help="Scans to calibrate on.")] = 4,
+) -> None:
+    """Add eight-bit weights for `--precision int8`, unless they cost more than .005 Dice."""
+    from hepar.cases import load_folds
+    from hepar.datasets import open_cases
+    from hepar.service.console import say
+    from hepar.service.quantising import quantise as run
+
+    chosen = load_folds(folds)[fold]
+    cases = [case for folder in data for case in open_cases(folder) if case.labels == "full"]
+    cost = run(model, chosen.training_cases(cases)[:scans], chosen.test_cases(cases), say)
+    say(f"int8 weights are in '{model.name}'; Dice on {cost.cases} cases: {cost}")
+
+
 def _plain(text: str) -> str:
     """Text whose brackets rich must not read as markup."""
     return text.replace("[", r"\[")

@@ -78,6 +78,8 @@ def predictor_for(weights: Weights, wanted: EngineOptions) -> tuple[Predictor, s
         from hepar.inference.backends.openvino import openvino_predictor
 
         return openvino_predictor(file, wanted.precision, wanted.threads)
+    if file.suffix == ".xml":
+        raise BadInput("the model's int8 weights are OpenVINO's; use --engine openvino, or another --precision")
     from hepar.inference.backends.onnxruntime import onnxruntime_predictor
 
     return onnxruntime_predictor(file, wanted.precision, wanted.threads)
@@ -87,9 +89,7 @@ def _onnx_file(weights: Weights, precision: Precision) -> Path:
     if precision != "int8":
         return weights.file
     if weights.int8 is None:
-        raise BadModel(
-            "the model has no int8 weights; export it with `hepar export --int8`, or use another --precision"
-        )
+        raise BadModel("the model has no int8 weights; export it, then `hepar quantise` it, or use another --precision")
     return weights.int8
 
 
@@ -97,6 +97,6 @@ def _torch(weights: Weights, wanted: EngineOptions) -> tuple[Predictor, str]:
     from hepar.inference.backends.pytorch import load_network, pick_device, torch_predictor
 
     if wanted.precision == "int8":
-        raise BadInput("PyTorch runs no int8 model here; export it with `hepar export --int8`")
+        raise BadInput("PyTorch runs no int8 model here; export it, then `hepar quantise` it")
     device = pick_device(wanted.device)
     return torch_predictor(load_network(weights.network, weights.file), device, wanted.precision, wanted.threads)

@@ -154,7 +154,8 @@ def open_model(folder: Path | str | None = None) -> Model:
 def add_int8(folder: Path, weights: Path, facts: dict[str, Any]) -> Model:
     """Record quantised weights, which already lie in `folder`, and what they cost (`facts`) in `model.json`."""
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    settings["int8"] = {"weights": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()} | facts
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _files_of(weights)}
+    settings["int8"] = {"weights": weights.name, "sha256": hashes} | facts
     write_json(folder / "model.json", settings)
     return open_model(folder)
 
@@ -172,11 +173,18 @@ def _int8(folder: Path, facts: Any) -> Path | None:
     if facts is None:
         return None
     try:
-        weights, sha256 = folder / Path(facts["weights"]).name, str(facts["sha256"])
+        weights, hashes = folder / Path(facts["weights"]).name, dict(facts["sha256"])
+        named = [(path, str(hashes[path.name])) for path in _files_of(weights)]
     except (KeyError, TypeError) as error:
         raise BadModel(f"{folder.name}/model.json is damaged ({error}); fetch or export the model again") from error
-    _require_hash(weights, sha256)
+    for path, sha256 in named:
+        _require_hash(path, sha256)
     return weights
+
+
+def _files_of(weights: Path) -> list[Path]:
+    """OpenVINO keeps a network in two files, ONNX in one."""
+    return [weights, weights.with_suffix(".bin")] if weights.suffix == ".xml" else [weights]
 
 
 def _first_pass(folder: Path, facts: Any) -> FirstPass | None:
