@@ -87,6 +87,24 @@ class SlabSegmenter:
             if progress:
                 progress(start + slices, axial.geometry.shape[0])
 
+    def sampled(self, axial: Volume, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Labels (len(rows), h, w) of some slices of an axial view, on the network's own pixels and not cleaned.
+
+        A quick look: scores are neither resampled to the scan nor smoothed, and
+        slices that no row sees are not prepared.
+        """
+        plan = self.pipeline.grid.plan(axial.geometry)
+        seen = self.pipeline.neighbours.of(axial.geometry.shape[0], axial.geometry.spacing_mm[0])
+        h, w = plan.size
+        found = np.zeros((len(rows), h, w), np.uint8)
+        for start in range(0, len(rows), self.slab):
+            wanted = seen[rows[start : start + self.slab]]
+            ready = {i: self._prepared(axial.slab(i, i + 1), plan)[0] for i in np.unique(wanted).tolist()}
+            batch = np.stack([ready[i] for i in wanted.ravel().tolist()]).reshape(*wanted.shape, *plan.padded_size)
+            scores = self.pipeline.decision.scores(self.predict(self._full(batch))[: len(wanted)])
+            found[start : start + len(wanted)] = self.pipeline.decision.labels(scores)[:, :h, :w]
+        return found
+
     def _smoothed(self, ct: Volume, progress: Progress | None) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """`scores` as the decision wants them: smoothed along z."""
         spacing_mm = ct.axial().geometry.spacing_mm[0]
