@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from hepar.nets.cdnn_alex import CdnnAlex
-from hepar.nets.shapes import layers_of
+from hepar.nets.cdnn_resnet18 import CdnnResnet18
+from hepar.nets.encoder_decoder import parameter_count
+from hepar.nets.shapes import layers_of, shape_of
 from hepar.nets.squeezenet import SqueezeEncoder
 
 
@@ -28,6 +30,28 @@ def test_kinds_and_the_order_of_use():
     assert sum(what == "score 1x1" for _, what, *_ in layers) == 3
     names = [name for name, *_ in layers]
     assert names.index("conv1") < names.index("pool1") < names.index("conv2") < names.index("fc7")
+
+
+def test_a_residual_block_is_one_layer_and_encoder_and_decoder_are_told_apart():
+    shape = shape_of(CdnnResnet18(), (512, 512))
+    blocks = [f"layer{stage}.{block}" for stage in (1, 2, 3, 4) for block in (0, 1)]
+    assert [name for name, *_ in shape.encoder] == ["conv1", "maxpool", *blocks]
+    assert shape.encoder[-1] == ("layer4.1", "block, 2 conv 3x3", 512, (16, 16))
+    assert shape.decoder[0][:2] == ("block32", "block, 2 conv 3x3")
+    assert shape.decoder[1] == ("up16", "up-block x2", 256, (32, 32))
+    assert shape.decoder[-1] == ("score", "score 1x1", 3, (512, 512))
+
+
+def test_a_shape_worked_out_without_weights_is_that_of_the_built_network():
+    settings = CdnnAlex(width=0.05)
+    shape, network = shape_of(settings, (128, 96)), settings.build(seed=0)
+    assert [*shape.encoder, *shape.decoder] == layers_of(network, (128, 96))
+    assert shape.parameters == parameter_count(network)
+
+
+def test_weights_are_counted_as_in_the_publications():
+    assert shape_of(CdnnAlex("bvlc"), (64, 64)).parameters == 56_881_577
+    assert shape_of(CdnnResnet18(), (64, 64)).parameters == 20_219_395
 
 
 def test_the_network_is_left_as_it_was():

@@ -12,10 +12,8 @@ from PIL import Image
 from hepar.report.paper_figures import (
     ArmSlice,
     Curve,
-    Layer,
+    Shot,
     figure5,
-    network_diagram,
-    pipeline_diagram,
     training_curves,
 )
 
@@ -31,30 +29,51 @@ def half_a_liver() -> np.ndarray:
     return found
 
 
+def shot(truth: np.ndarray = TRUTH, pixel_mm: tuple[float, float] = (1.0, 1.0), banner: str = "") -> Shot:
+    return Shot(GREY, truth, pixel_mm, banner)
+
+
 def words(svg: str) -> list[str]:
     return [re.sub(r"<[^>]*>", "", text).strip() for text in re.findall(r"<text[^>]*>(.*?)</text>", svg, re.DOTALL)]
 
 
 def test_each_arm_has_the_dice_of_the_slice_shown_and_who_was_not_run_says_so():
-    arms = [ArmSlice("one", TRUTH), ArmSlice("two", half_a_liver()), ArmSlice("three", None)]
-    shown = words(figure5(GREY, TRUTH, arms, (1.0, 1.0)).svg)
+    arms = [
+        ArmSlice("one", TRUTH),
+        ArmSlice("two", half_a_liver()),
+        ArmSlice("three", None),
+        ArmSlice("four", None, "failed"),
+    ]
+    shown = words(figure5(shot(), arms).svg)
     # Half of the liver and all of the tumour: 2 * 600 / (1200 + 600) and 1.
     assert [text for text in shown if text.startswith("Dice")] == [
         "Dice 1.000", f"Dice {2 * 600 / 1800:.3f}", "Dice 1.000", "Dice 1.000",
     ]  # fmt: skip
     assert shown.count("not run") == 2
-    assert {"liver", "tumour", "one", "two", "three", "truth"} <= set(shown)
+    assert shown.count("failed") == 2
+    assert {"liver", "tumour", "(b) one", "(c) two", "(d) three", "(e) four", "(f) truth"} <= set(shown)
+
+
+def test_what_warns_of_a_result_stands_on_it_and_a_phantom_is_called_one():
+    nothing = ArmSlice("one", np.zeros_like(TRUTH), "not converged")
+    drawing = figure5(shot(banner="phantom, no CT"), [nothing, ArmSlice("two", TRUTH)])
+    shown = words(drawing.svg)
+    assert "phantom, no CT" in shown
+    assert "phantom, no CT" in drawing.said
+    # The liver's row has both warnings, the tumour's says only what is new there.
+    assert shown.count("not converged, nothing found") == 1
+    assert shown.count("nothing found") == 1
 
 
 def test_a_slice_without_tumour_on_both_sides_has_no_dice():
     truth = np.minimum(TRUTH, 1)
-    shown = words(figure5(GREY, truth, [ArmSlice("one", truth)], (1.0, 1.0)).svg)
+    shown = words(figure5(shot(truth), [ArmSlice("one", truth)]).svg)
     assert "Dice n/a (empty)" in shown
 
 
 def test_pixels_that_are_no_squares_are_drawn_as_they_are():
     square, tall = (
-        Image.open(io.BytesIO(figure5(GREY, TRUTH, [ArmSlice("one", TRUTH)], pixel).png))
+        Image.open(io.BytesIO(figure5(shot(pixel_mm=pixel), [ArmSlice("one", TRUTH)]).png))
         for pixel in ((1.0, 1.0), (2.0, 1.0))
     )
     assert square.width == tall.width
@@ -63,7 +82,7 @@ def test_pixels_that_are_no_squares_are_drawn_as_they_are():
 
 def coloured_pixels(labels: np.ndarray) -> int:
     """Of Fig. 5 with an empty truth and one arm."""
-    drawn = figure5(GREY, np.zeros_like(TRUTH), [ArmSlice("one", labels)], (1.0, 1.0))
+    drawn = figure5(shot(np.zeros_like(TRUTH)), [ArmSlice("one", labels)])
     picture = np.asarray(Image.open(io.BytesIO(drawn.png)).convert("RGB")).astype(int)
     return int((picture.max(axis=2) - picture.min(axis=2) > 60).sum())
 
@@ -86,15 +105,8 @@ def test_no_training_is_an_empty_figure_and_no_error():
     assert training_curves([]).png.startswith(b"\x89PNG")
 
 
-def test_diagrams_name_every_step_and_layer():
-    steps = [("CT", "in"), ("Network", "through"), ("Labels", "out")]
-    assert {name for name, _ in steps} <= set(words(pipeline_diagram(steps).svg))
-    layers = [Layer("conv1", "conv 11x11 /4", 96, (176, 176)), Layer("pool1", "pool 3 /2", 96, (88, 88))]
-    shown = words(network_diagram(layers, "Fig. 3").svg)
-    assert {"conv1", "pool1", "conv 11x11 /4", "176x176", "88x88", "96"} <= set(shown)
-
-
-@pytest.mark.parametrize("draw", [lambda: pipeline_diagram([("A", "b")]), lambda: training_curves([])])
+@pytest.mark.parametrize("draw", [lambda: figure5(shot(), [ArmSlice("one", TRUTH)]), lambda: training_curves([])])
 def test_the_same_numbers_give_the_same_drawing(draw):
-    assert draw().svg == draw().svg
-    assert draw().png == draw().png
+    first, second = draw(), draw()
+    assert first.svg == second.svg
+    assert first.png == second.png
