@@ -81,7 +81,7 @@ def network_diagram(name: str, title: str, parts: Mapping[str, Sequence[Layer]])
         axes = figure.subplots()
         axes.set_axis_off()
         axes.set_title(title, fontsize=9, loc="left", fontweight="bold")
-        axes.set_xlim(-0.55, width)
+        axes.set_xlim(-0.55, width + 0.02)
         axes.set_ylim(-_ROW * len(rows), 0)
         for row, (part, layers) in enumerate(rows):
             middle = -_ROW * (row + 0.5)
