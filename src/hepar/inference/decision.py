@@ -105,10 +105,22 @@ class Finding:
         """Lesions below `min_confidence` become liver."""
         lesions, places, numbers = self._lesions()
         doubtful = [lesion.number for lesion in lesions if lesion.confidence < min_confidence]
-        if not doubtful:
+        return self._without(places[np.isin(numbers, doubtful)])
+
+    def without_faint(self, least_peak: float) -> Finding:
+        """Lesions in which no voxel's tumour probability reaches `least_peak`, 0 to 1, become liver."""
+        lesions, places, numbers = self._lesions()
+        peaks = np.zeros(len(lesions) + 1)
+        np.maximum.at(peaks, numbers, self.tumour_probability.ravel()[places])
+        # Probabilities are whole 255ths: a lesion of exactly `least_peak` stays.
+        return self._without(places[peaks[numbers] < 255 * least_peak - 1e-6])
+
+    def _without(self, places: NDArray[np.intp]) -> Finding:
+        """Liver at these flat indices."""
+        if not places.size:
             return self
         labels = self.labels.labels.copy()
-        labels.ravel()[places[np.isin(numbers, doubtful)]] = LIVER
+        labels.ravel()[places] = LIVER
         return Finding(self.labels.with_labels(labels), self.tumour_probability)
 
     def _lesions(self) -> tuple[list[Lesion], NDArray[np.intp], NDArray[np.int32]]:

@@ -13,6 +13,7 @@ from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.encoder_decoder import EncoderDecoder
 from hepar.nets.joined_fcn import JoinedFcn
+from hepar.nets.long_short_unet import LongShortUnet
 from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.nets.residual_unet3d import ResidualUnet3d
@@ -45,6 +46,7 @@ NETWORKS: dict[str, Any] = {
         CdnnResnet18,
         CdnnSqueeze,
         JoinedFcn,
+        LongShortUnet,
         PlannedUnet,
         PlannedUnet3d,
         ResidualUnet,
