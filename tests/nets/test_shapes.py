@@ -49,6 +49,14 @@ def test_a_shape_worked_out_without_weights_is_that_of_the_built_network():
     assert shape.parameters == parameter_count(network)
 
 
+@pytest.mark.parametrize(
+    ("decoder", "steps"), [("fcn8s", [2, 2, 8]), ("fcn32s", [32]), ("dilated8", [8]), ("literal8x", [8, 4])]
+)
+def test_each_reading_of_the_decoder_shows_its_own_steps(decoder, steps):
+    shown = shape_of(CdnnAlex(decoder=decoder, width=0.05), (256, 256)).decoder
+    assert [what for _, what, *_ in shown if not what.startswith("score")] == [f"transposed x{step}" for step in steps]
+
+
 def test_weights_are_counted_as_in_the_publications():
     assert shape_of(CdnnAlex("bvlc"), (64, 64)).parameters == 56_881_577
     assert shape_of(CdnnResnet18(), (64, 64)).parameters == 20_219_395

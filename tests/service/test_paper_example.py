@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hepar.errors import BadInput
 from hepar.service import paper_example
-from hepar.service.paper_example import ORDER, TUMOUR_DSC, example_of, shot_of
+from hepar.service.paper_example import ORDER, TUMOUR_DSC, arm_slices, example_of, shot_of
 from hepar.study.reproduce.protocol import data_cases
 
 
@@ -69,3 +71,24 @@ def test_the_picture_is_the_liver_with_a_margin():
     # 25 mm of 4 mm pixels.
     assert np.flatnonzero((shot.truth > 0).any(axis=1))[0] == 6
     assert found.truth[box].shape == shot.truth.shape
+
+
+def test_data_without_the_studys_cases_are_refused(monkeypatch):
+    monkeypatch.setattr(paper_example, "data_cases", lambda *_: data_cases(None, 4, "full", 1)[1:])
+    with pytest.raises(BadInput, match="none of the study's cases; give the folder"):
+        example_of(documents({"phantom000": 0.5}), Path("elsewhere"))
+
+
+def test_arms_stand_in_the_papers_order_and_say_why_they_have_no_labels():
+    told = documents({"phantom000": 0.5})
+    example = example_of(told, None)
+    for row, state in zip(ORDER, ("not run", "failed: no memory", "not run", "not run"), strict=True):
+        empty = SimpleNamespace(title=row.arm, preprocessing=row.preprocessing, state=state, cells=())
+        told.arms[row.arm, row.preprocessing] = empty
+    arms = arm_slices(told, example, (slice(None), slice(None)))
+    assert [arm.title for arm in arms] == [
+        "cdnn_resnet18\nwithout preprocessing", "cdnn_alex\nwithout preprocessing",
+        "cdnn_resnet18\nwith preprocessing", "cdnn_alex\nwith preprocessing",
+    ]  # fmt: skip
+    # What broke is told on the terminal and in the tables; a picture has no room for it.
+    assert [arm.note for arm in arms[:2]] == ["not run", "failed"]
