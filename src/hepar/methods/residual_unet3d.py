@@ -42,5 +42,5 @@ method = Deep3dMethod(
         validate_every=10,
     ),
 )
-small = replace(method.network, side=96, width=0.5)
+small = ResidualUnet3d(side=96, width=0.5)
 variants = {"small": replace(method, network=small)}
