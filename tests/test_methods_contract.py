@@ -20,6 +20,7 @@ from hepar.errors import BadInput
 from hepar.geometry import Geometry, Reorientation
 from hepar.metrics import evaluate
 from hepar.preprocess import InPlaneGrid
+from hepar.training.by_heart import by_heart
 from hepar.training.deep_method import DeepMethod
 from hepar.training.deep_method3d import Deep3dMethod
 from hepar.training.two_pass import TwoPassMethod
@@ -49,7 +50,10 @@ def quick(method: Any, **recipe: object) -> Any:
     if isinstance(method, TwoPassMethod):
         return method.each(lambda one: quick(one, **recipe))
     assert isinstance(method, DeepMethod | Deep3dMethod), "a new kind of method: teach `quick` how to make it small"
-    by_heart = replace(
+    if isinstance(method, DeepMethod):
+        small = by_heart(method)
+        return replace(small, recipe=replace(small.recipe, **recipe))
+    learning = replace(
         method.recipe,
         **{
             "optimizer": "adam", "learning_rate": 1e-2, "weight_decay": 0.0, "schedule": "cosine", "epochs": 22,
@@ -59,12 +63,9 @@ def quick(method: Any, **recipe: object) -> Any:
         } | recipe,
     )  # fmt: skip
     network = replace(method.network, width=0.1)  # type: ignore[type-var]
-    if isinstance(method, Deep3dMethod):
-        shallow = replace(network, side=32, slice_mm=10, channels=(40, 80, 120), blocks=(1, 1, 1), deep_heads=1)
-        grid = InPlaneGrid(pixel_mm=6.0, multiple=1)
-        return replace(method, network=shallow, grid=grid, recipe=replace(by_heart, batch=2, samples_per_epoch=6))
-    grid = InPlaneGrid(matrix=64)
-    return replace(method, network=network, grid=grid, recipe=by_heart, encoder_weights="none")
+    shallow = replace(network, side=32, slice_mm=10, channels=(40, 80, 120), blocks=(1, 1, 1), deep_heads=1)
+    grid = InPlaneGrid(pixel_mm=6.0, multiple=1)
+    return replace(method, network=shallow, grid=grid, recipe=replace(learning, batch=2, samples_per_epoch=6))
 
 
 def trainings_of(method: Any) -> list[DeepMethod | Deep3dMethod]:

@@ -9,6 +9,9 @@ from hepar.training.deep_method import DeepMethod
 
 # Losses that belong to a network's way of answering stay; others give way to the one that learns fastest.
 OWN_LOSSES = ("joint_dice",)
+# The fastest rates that do not make tiny networks diverge; a network without normalisation (`batch_norm` False) dies
+# of the first.
+RATE, RATE_WITHOUT_NORM = 1e-2, 2e-3
 
 
 def by_heart(method: DeepMethod, epochs: int = 22) -> DeepMethod:
@@ -16,7 +19,7 @@ def by_heart(method: DeepMethod, epochs: int = 22) -> DeepMethod:
     recipe = replace(
         method.recipe,
         optimizer="adam",
-        learning_rate=1e-2,
+        learning_rate=RATE if getattr(method.network, "batch_norm", True) else RATE_WITHOUT_NORM,
         encoder_share=1.0,
         weight_decay=0.0,
         schedule="cosine",
