@@ -101,6 +101,27 @@ def test_a_held_scan_is_cut_to_the_liver_with_the_slices_that_smoothing_reaches_
     assert np.allclose(held.geometry.position_mm((0, 0, 0)), GRID.position_mm((0, 2, 2)))
 
 
+class SomeSlices(SlabSegmenter):
+    """Gives scores of the liver's slices only, as two passes do."""
+
+    def scores(self, ct, progress=None):
+        for start, part in super().scores(ct, progress):
+            inside = [k for k in range(len(part)) if 2 <= start + k < 22]
+            if inside:
+                yield start + inside[0], part[inside]
+
+
+def test_a_segmenter_that_skips_slices_is_tuned_as_if_it_had_seen_background_there():
+    whole = segmenter()
+    some = SomeSlices(by_grey, whole.pipeline, "some")
+    (held,), (other,) = held_scan(some, case()), held_scan(whole, case())
+    assert held.truth.shape == other.truth.shape
+    labels = [Decision("liver_first").labels(one.scores.astype(np.float32)) for one in (held, other)]
+    assert np.array_equal(*labels)
+    assert labels[0].any()
+    assert (held.scores[:2, 0] < -20).all()
+
+
 def test_smoothing_while_tuning_gives_the_labels_that_the_segmenter_will_give():
     (held,) = held_scan(segmenter(), case())
     decision = Decision("liver_first", smooth_mm=2.0)

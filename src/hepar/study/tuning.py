@@ -22,6 +22,7 @@ from hepar.geometry import Geometry
 from hepar.inference import Decision, Pipeline, SlabSegmenter, load_segmenter, open_model, save_model
 from hepar.inference.decision import decision_to_json
 from hepar.inference.smoothing import REACH, along_z
+from hepar.inference.two_pass import SURE
 from hepar.metrics.crop import box_of, cropped
 from hepar.metrics.overlap import dice
 from hepar.postprocess import Clean, DropSmallTumours, FillLiverHoles, KeepLargestLiver
@@ -160,7 +161,10 @@ def held_scan(segmenter: SlabSegmenter, case: Case) -> Iterator[Held]:
     if truth.geometry.shape[0] < LEAST_SLICES:
         return
     asked = replace(segmenter, pipeline=replace(segmenter.pipeline, decision=Decision("liver_first")))
-    scores = np.concatenate([found.astype(np.float16) for _, found in asked.scores(ct)])
+    # A segmenter of two passes looks at the liver's slices only; the others are surely background.
+    scores = np.full((truth.geometry.shape[0], 2, *truth.geometry.shape[1:]), -SURE, np.float16)
+    for start, found in asked.scores(ct):
+        scores[start : start + len(found)] = found
     box = box_of((scores[:, 0] > 0) | truth.liver)
     # Slices above and below take part in smoothing.
     more = math.ceil(REACH * max(SMOOTH_MM) / truth.geometry.spacing_mm[0])
