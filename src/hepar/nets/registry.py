@@ -11,6 +11,7 @@ from hepar.errors import BadModel
 from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
+from hepar.nets.dilated_fcn import DilatedFcn
 from hepar.nets.encoder_decoder import EncoderDecoder
 from hepar.nets.joined_fcn import JoinedFcn
 from hepar.nets.long_short_unet import LongShortUnet
@@ -45,6 +46,7 @@ NETWORKS: dict[str, Any] = {
         CdnnAlex,
         CdnnResnet18,
         CdnnSqueeze,
+        DilatedFcn,
         JoinedFcn,
         LongShortUnet,
         PlannedUnet,

@@ -2,7 +2,8 @@
 
 Strides lie in the 3x3 convolutions, as in the published weights of today.
 `dilated` keeps stride 8 from the second stage on: the last two see further
-instead (dilation 2 and 4).
+instead (dilation 2 and 4), but for the window that would have strided, which
+sees what it saw. So every fourth sample is exactly the published network's.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from torch.nn import functional as F
 
 from hepar.nets.encoder_decoder import he_initialise, scaled
 
-BLOCKS = (3, 4, 6, 3)
+BLOCKS, BLOCKS_OF_101 = (3, 4, 6, 3), (3, 4, 23, 3)
 EXPANSION = 4
+DOWNLOADS: dict[tuple[int, ...], str] = {BLOCKS: "resnet50-0676ba61.pth", BLOCKS_OF_101: "resnet101-63fe2227.pth"}
 
 
 class Bottleneck(nn.Module):
@@ -44,25 +46,26 @@ class Bottleneck(nn.Module):
 class Resnet50Encoder(nn.Module):
     """Image (batch, 3, y, x) -> maps at strides 2, 4, 8, 16, 32 with 64, 256, 512, 1024, 2048 channels.
 
-    With `dilated` the last two lie at stride 8 as well.
+    With `dilated` the last two lie at stride 8 as well. `blocks` of the four
+    stages: `BLOCKS_OF_101` make it ResNet-101.
     """
 
-    download_name: ClassVar[str | None] = "resnet50-11ad3fa6.pth"
     caffe_names: ClassVar[dict[str, str] | None] = {}  # no such file is known
     torchvision_names: ClassVar[dict[str, str] | None] = None  # the same
 
-    def __init__(self, width: float = 1.0, dilated: bool = False) -> None:
+    def __init__(self, width: float = 1.0, dilated: bool = False, blocks: tuple[int, ...] = BLOCKS) -> None:
         super().__init__()
+        self.download_name = DOWNLOADS.get(blocks)
         stem, *inner = (scaled(channels, width) for channels in (64, 64, 128, 256, 512))
         self.conv1 = nn.Conv2d(3, stem, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         dilations = (1, 1, 2, 4) if dilated else (1, 1, 1, 1)
-        before = stem
-        for number, (channels, count, dilation) in enumerate(zip(inner, BLOCKS, dilations, strict=True), start=1):
+        before, seen_before = stem, 1
+        for number, (channels, count, dilation) in enumerate(zip(inner, blocks, dilations, strict=True), start=1):
             stride = 1 if number == 1 or dilation > 1 else 2
-            first = Bottleneck(before, channels, stride, dilation)
-            before = EXPANSION * channels
+            first = Bottleneck(before, channels, stride, seen_before)
+            before, seen_before = EXPANSION * channels, dilation
             others = [Bottleneck(before, channels, dilation=dilation) for _ in range(count - 1)]
             setattr(self, f"layer{number}", nn.Sequential(first, *others))
         self.out_channels = (stem, *(EXPANSION * channels for channels in inner))
@@ -71,7 +74,7 @@ class Resnet50Encoder(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = [F.relu(self.bn1(self.conv1(image)))]
         maps = self.maxpool(found[0])
-        for number in range(1, len(BLOCKS) + 1):
+        for number in range(1, 5):
             maps = cast(Tensor, getattr(self, f"layer{number}")(maps))
             found.append(maps)
         return tuple(found)
