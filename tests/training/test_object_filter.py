@@ -107,10 +107,11 @@ def test_candidates_are_looked_for_once_for_each_finder(method, tmp_path, monkey
     method.train(CASES, tmp_path / "run")
 
 
-def test_candidates_of_one_kind_teach_nothing_and_all_lesions_stay(method, tmp_path, caplog):
+def test_candidates_of_one_kind_teach_nothing_and_all_lesions_stay(method, tmp_path):
     truthful = [replace(one, read_truth=lambda: LabelMap(np.ones(GRID.shape, np.uint8), GRID)) for one in CASES]
     segmenter = method.train(truthful, tmp_path / "run")
-    assert "of 8 lesions found out of fold 0 are true" in caplog.text
+    told = json.loads((tmp_path / "run" / "run.json").read_text())["filter"]
+    assert (told["candidates"], told["true"], told["used"]) == (8, 0, False)
     assert not (tmp_path / "run" / "forest.npz").exists()
     assert (segmenter.segment(CASES[0].ct).labels[BRIGHT] == 2).all()
 
