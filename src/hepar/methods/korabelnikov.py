@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hepar.inference import SlabSegmenter, load_segmenter
 from hepar.inference.segmenter import Progress
+from hepar.methods._card import Choices, MethodCard, Published
 from hepar.methods.cdnn_alex import network
 from hepar.preprocess import Window
 from hepar.training.deep_method import DeepMethod
@@ -83,3 +84,25 @@ variants = {
     "sigma1": replace(method, sigma_px=1.0),
     "sigma2": replace(method, sigma_px=2.0),
 }
+
+CARD = MethodCard(
+    title="Liver tumor segmentation CT data based on Alexnet-like convolution neural nets",
+    authors="Korabelnikov, Kolsanov, Zelter, Bychenkov, Nikonorov",
+    year=2016,
+    kind="2D joint",
+    input="one slice of 512 x 512, +-2000 HU",
+    published=(
+        Published(
+            "liver", 0.887, "LiTS, 130 CTs in 4 folds (97/33)", "as Elmenabawy et al. ran it again; older than LiTS"
+        ),
+        Published("tumour", 0.599, "LiTS, 130 CTs in 4 folds (97/33)", "the same"),
+    ),
+    choices=Choices(
+        documented=("AlexNet's features, window of 4000 HU", "Gaussian smoothing of variance 0.25 afterwards"),
+        recommended=(
+            "the network and recipe of cdnn_alex",
+            "smoothed are probabilities, not labels; a kernel of 3 x 3 pixels",
+        ),
+    ),
+    parameters=56_881_577,
+)

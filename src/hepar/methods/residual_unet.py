@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hepar.methods._card import Choices, MethodCard
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.postprocess import FillLiverHoles, KeepLargestLiver
 from hepar.preprocess import InPlaneGrid, Window
@@ -58,3 +59,17 @@ variants = {
     "fast_slices3": replace(method, network=replace(fast, slices=3)),
     "plain": replace(method, recipe=replace(method.recipe, deep_supervision=0.0)),
 }
+
+CARD = MethodCard(
+    title="Residual U-Net on slices",
+    authors="hepar, after nnU-Net's residual encoder",
+    year=2026,
+    kind="2D joint, ours",
+    input="one slice at 1.5 mm, -40..160 HU; `slices3` to `slices7` see neighbours",
+    published=(),
+    choices=Choices(
+        documented=("a residual encoder and a light decoder, Dice and cross-entropy, deep supervision",),
+        recommended=("widths, pixels, AdamW 2e-3, 12 epochs of 1200 patches of 256", "mean of the weights, bf16"),
+    ),
+    parameters=5_746_988,
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hepar.methods._card import Choices, MethodCard
 from hepar.nets.residual_unet3d import ResidualUnet3d
 from hepar.postprocess import FillLiverHoles, KeepLargestLiver
 from hepar.preprocess import InPlaneGrid, Window
@@ -44,3 +45,17 @@ method = Deep3dMethod(
 )
 small = ResidualUnet3d(side=96, width=0.5)
 variants = {"small": replace(method, network=small)}
+
+CARD = MethodCard(
+    title="Residual U-Net on blocks",
+    authors="hepar, after nnU-Net's residual encoder",
+    year=2026,
+    kind="3D joint, ours",
+    input="blocks of 128 x 128 x 128 voxels of 1.5 mm, -40..160 HU",
+    published=(),
+    choices=Choices(
+        documented=("a residual encoder and a light decoder, Dice and cross-entropy, deep supervision",),
+        recommended=("widths, voxels, AdamW 1e-3, 100 epochs of 500 blocks", "mean of the weights, bf16"),
+    ),
+    parameters=46_079_756,
+)
