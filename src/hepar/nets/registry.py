@@ -19,6 +19,8 @@ from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
 from hepar.nets.residual_unet import ResidualUnet
 from hepar.nets.residual_unet3d import ResidualUnet3d
 from hepar.nets.short_skip_unet import ShortSkipUnet
+from hepar.nets.side_outputs import SideOutputs
+from hepar.nets.tile_detector import TileDetector
 from hepar.nets.unet import Unet
 
 
@@ -54,6 +56,8 @@ NETWORKS: dict[str, Any] = {
         ResidualUnet,
         ResidualUnet3d,
         ShortSkipUnet,
+        SideOutputs,
+        TileDetector,
         Unet,
     )
 }

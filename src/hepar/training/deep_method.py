@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from hepar.cases import Case
 from hepar.errors import BadInput, BadModel
 from hepar.inference import Pipeline, SlabSegmenter, load_segmenter
@@ -21,6 +23,7 @@ from hepar.nets.weights import Source, WeightsReport, load_encoder_weights
 from hepar.postprocess import Clean
 from hepar.preprocess.intensity import Step, Window, steps_to_json
 from hepar.preprocess.spatial import InPlaneGrid
+from hepar.training.checkpoint import TrainingState
 from hepar.training.held_back import hold_back
 from hepar.training.loop import Listener, fit, trained_slices
 from hepar.training.recipe import PRACTICAL, Recipe
@@ -77,7 +80,7 @@ class DeepMethod:
         burden = partial(SliceStore.burden, least_slices=LEAST_SLICES)
         inner, rest, held_back = hold_back(store, cases, self.recipe, burden)
         used = trained_slices(rest, self.recipe)
-        state = fit(network, used, held_back, self.recipe, folder, listen)
+        state = self.fitted(network, used, held_back, folder, listen)
         facts = {"inner_validation_patients": list(inner), "slices": _slice_counts(used, held_back)}
         finish(folder, run, state, facts, started)
         pipeline = Pipeline(self.prepare, self.grid, self.clean, neighbours_of(self.network))
@@ -91,6 +94,12 @@ class DeepMethod:
     def slices(self, cases: Sequence[Case]) -> SliceStore:
         """What `train` learns from: every slice of `cases`, with the channels that the network sees."""
         return load_slices(cases, self.prepare, self.grid, neighbours=neighbours_of(self.network))
+
+    def fitted(
+        self, network: nn.Module, used: SliceStore, held_back: SliceStore | None, folder: Path, listen: Listener
+    ) -> TrainingState:
+        """The network trained on `used`, as the recipe says."""
+        return fit(network, used, held_back, self.recipe, folder, listen)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -122,7 +122,7 @@ class StagedMethod:
 
     def _found(self, case: Case, finder: SlabSegmenter, folder: Path) -> Path:
         """The file with the liver that the tumour stage sees in `case`; made once for each finder."""
-        path = folder / f"{case.id.replace('/', '_')}.npz"
+        path = found_path(folder, case)
         origin = f"{self.liver_seen}: {finder.name}"
         if path.exists() and read_found(path)[1:] == (case.id, origin):
             return path
@@ -196,7 +196,13 @@ def read_found(path: Path) -> tuple[FoundLiver, str, str]:
         return FoundLiver(mask, arrays["probability"] if "probability" in arrays.files else None), case, origin
 
 
-def _liver_of(case: Case, path: Path) -> FoundLiver:
+def found_path(folder: Path, case: Case) -> Path:
+    """Where the liver that was found in a case lies."""
+    return folder / f"{case.id.replace('/', '_')}.npz"
+
+
+def liver_of(case: Case, path: Path) -> FoundLiver:
+    """The liver that was found in this very case; another's is our mistake."""
     found, owner, _ = read_found(path)
     assert owner == case.id, f"the liver of {owner} was handed to {case.id}"
     return found
@@ -212,7 +218,7 @@ def _mixed(found: FoundLiver, case: Case) -> FoundLiver:
 
 
 def _ct_seen(case: Case, path: Path, prepare: tuple[Step, ...], view: View) -> Volume:
-    ct, liver = case.ct.axial(), _liver_of(case, path).mask
+    ct, liver = case.ct.axial(), liver_of(case, path).mask
     part = part_of(ct, _box(view, liver, ct))
     for step in view.steps(prepare, liver, ct.geometry):
         part = step(part)
@@ -220,7 +226,7 @@ def _ct_seen(case: Case, path: Path, prepare: tuple[Step, ...], view: View) -> V
 
 
 def _truth_seen(case: Case, path: Path, view: View, teaches: str) -> LabelMap:
-    truth, liver = case.truth.axial(), _liver_of(case, path).mask
+    truth, liver = case.truth.axial(), liver_of(case, path).mask
     labels = truth.labels if teaches == "all" else np.where(truth.tumour, np.uint8(TUMOUR), np.uint8(0))
     box = _box(view, liver, truth)
     labels = labels[box]
@@ -231,7 +237,7 @@ def _truth_seen(case: Case, path: Path, view: View, teaches: str) -> LabelMap:
 
 
 def _probability(case: Case, path: Path, view: View) -> Volume:
-    found, whole = _liver_of(case, path), case.truth.axial()
+    found, whole = liver_of(case, path), case.truth.axial()
     assert found.probability is not None
     box = _box(view, found.mask, whole)
     return Volume(found.probability[box].astype(np.float32), part_of_grid(whole.geometry, box))
