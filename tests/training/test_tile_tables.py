@@ -28,10 +28,10 @@ def table(counts: dict[str, tuple[int, int]]) -> TileTable:
     return TileTable(np.arange(len(kinds), dtype=float)[:, None], kinds, patients)
 
 
-def test_a_tile_is_normal_without_tumour_a_lesion_from_one_half_and_nothing_between():
+def test_a_tile_is_normal_without_tumour_a_lesion_from_some_share_on_and_nothing_between():
     found = CaseTiles(np.zeros((5, 1)), np.array([0, 0.01, 0.49, 0.5, 1]), 0.0)
-    assert found.kinds(1).tolist() == [0, -1, -1, 1, 1]
-    assert found.kinds(2).tolist() == [0, -1, -1, 2, 2]
+    assert found.kinds(1, 0.5).tolist() == [0, -1, -1, 1, 1]
+    assert found.kinds(2, 0.25).tolist() == [0, -1, 2, 2, 2]
 
 
 def test_tiles_lie_in_the_found_liver_and_know_their_tumour():

@@ -181,3 +181,5 @@ def test_settings_that_mean_nothing_are_refused():
         SupportVectors(c=())
     with pytest.raises(BadInput, match="expected 2 tiles or more"):
         TileRecipe(tiles=1)
+    with pytest.raises(BadInput, match="a share above 0 up to 1"):
+        TileRecipe(lesion_share=0)

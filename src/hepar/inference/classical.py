@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hepar.classical.kernel_machine import KernelMachine
 from hepar.classical.region_growing import GrowLiver
+from hepar.classical.rough_sets import RoughRules
 from hepar.classical.tile_view import TileView
 from hepar.errors import BadInput, BadModel
 from hepar.files import replace_whole, write_json
@@ -47,7 +48,7 @@ class TileClassifier(Protocol):
     def arrays(self) -> dict[str, Floats]: ...
 
 
-CLASSIFIERS: dict[str, Any] = {kind.__name__: kind for kind in (KernelMachine,)}
+CLASSIFIERS: dict[str, Any] = {kind.__name__: kind for kind in (KernelMachine, RoughRules)}
 
 
 class NamedSegmenter(Protocol):

@@ -53,16 +53,22 @@ class TileLearner(Protocol):
 
 @dataclass(frozen=True)
 class TileRecipe:
-    """At most `tiles` tiles teach the classifier; what it chooses it chooses on `folds` inner folds over patients."""
+    """At most `tiles` tiles teach the classifier; what it chooses it chooses on `folds` inner folds over patients.
+
+    A tile with a share of `lesion_share` tumour or more is a lesion's, one with
+    less, but some, teaches nothing. Raises BadInput for numbers out of range.
+    """
 
     tiles: int = 20_000
     folds: int = 3
+    lesion_share: float = 0.5
     seed: int = 2018
 
     def __post_init__(self) -> None:
-        if self.tiles < 2 or self.folds < 0:
+        if self.tiles < 2 or self.folds < 0 or not 0 < self.lesion_share <= 1:
             raise BadInput(
-                f"{self.tiles} tiles and {self.folds} folds; expected 2 tiles or more, and no negative folds"
+                f"{self.tiles} tiles, {self.folds} folds, lesions from a share of {self.lesion_share}; expected 2 "
+                "tiles or more, no negative folds, and a share above 0 up to 1"
             )
 
 
@@ -199,7 +205,7 @@ class TiledMethod:
         """All tiles that are clearly normal or clearly a lesion's."""
         named = dict(self.lesion_kinds)
         kinds = [
-            one.kinds(self.kinds.index(named[case.patient]) if named else 1)
+            one.kinds(self.kinds.index(named[case.patient]) if named else 1, self.recipe.lesion_share)
             for case, one in zip(cases, found, strict=True)
         ]
         patients = [np.full(len(own), case.patient) for case, own in zip(cases, kinds, strict=True)]

@@ -11,6 +11,14 @@ import numpy as np
 
 from hepar.cases import Fold
 from hepar.classical.kernel_machine import KernelMachine, fit_kernel_machine
+from hepar.classical.rough_sets import (
+    RoughRules,
+    cut_into_values,
+    dependency,
+    equal_frequency_cuts,
+    induced_rules,
+    quick_reduct,
+)
 from hepar.classical.tile_figures import accuracies, figures
 from hepar.errors import BadInput
 from hepar.inference.classical import TileClassifier
@@ -52,6 +60,41 @@ class SupportVectors:
         rows = [{"c": c, "gamma": gamma, "balanced_accuracy": round(value, 4)} for value, c, gamma, _ in tried]
         facts = {"c": best[1], "gamma": best[2], "out_of_fold": best[3], "tried": rows}
         return fit_kernel_machine(table.features, table.kinds, *best[1:3]), facts
+
+
+@dataclass(frozen=True)
+class RoughSets:
+    """Rules over a reduct: each feature is cut into `values` parts of equal frequency, and few of them are kept.
+
+    Nothing is chosen on inner folds; they only say how well rules of other
+    patients tell tiles apart. Raises BadInput below 2 values.
+    """
+
+    values: int = 4
+
+    def __post_init__(self) -> None:
+        if self.values < 2:
+            raise BadInput(f"features cut into {self.values} values; expected 2 or more")
+
+    def fit(self, table: TileTable, folds: Sequence[Fold], seed: int) -> tuple[RoughRules, dict[str, Any]]:
+        """The rules, and what run.json says of them; `seed` is not needed."""
+        del seed
+        rules, reduct, certain = self._rules(table)
+        facts: dict[str, Any] = {"reduct": list(reduct), "rules": len(rules.rules), "dependency": round(certain, 4)}
+        if usable(table, folds):
+            kinds, scores = out_of_fold(table, folds, lambda part: self._rules(part)[0])
+            facts["out_of_fold"] = figures(scores, kinds)
+        return rules, facts
+
+    def _rules(self, table: TileTable) -> tuple[RoughRules, tuple[int, ...], float]:
+        """Rules, the features they are about, and the share of tiles whose class follows from these for certain."""
+        cuts = equal_frequency_cuts(table.features, self.values)
+        values = cut_into_values(table.features, cuts)
+        # Where nothing is certain, nothing can be lost, and the reduct is empty.
+        reduct = quick_reduct(values, table.kinds) or tuple(range(values.shape[1]))
+        rules = induced_rules(values, table.kinds, reduct)
+        classes = int(table.kinds.max(initial=0)) + 1
+        return RoughRules(cuts, rules, classes), reduct, dependency(values, table.kinds, reduct)
 
 
 def out_of_fold(table: TileTable, folds: Sequence[Fold], fit: Fit) -> tuple[Any, Floats]:

@@ -18,8 +18,6 @@ from hepar.inference.classical import NamedSegmenter
 
 Floats = NDArray[np.float64]
 Kinds = NDArray[np.int64]
-# A tile is a lesion's from this share of its pixels on; with less, but some, it teaches nothing.
-LESION_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +28,9 @@ class CaseTiles:
     shares: Floats
     seconds: float
 
-    def kinds(self, lesion: int) -> Kinds:
-        """0 without tumour, `lesion` where it is a lesion's, -1 in between."""
-        kinds = np.where(self.shares >= LESION_SHARE, lesion, -1)
+    def kinds(self, lesion: int, least_share: float) -> Kinds:
+        """0 without tumour, `lesion` from a share of `least_share` tumour on, -1 in between."""
+        kinds = np.where(self.shares >= least_share, lesion, -1)
         return np.where(self.shares == 0, 0, kinds).astype(np.int64)
 
 
