@@ -163,11 +163,11 @@ def test_the_demo_begins_with_the_model_and_the_terms_of_its_weights(
     assert hepar.DISCLAIMER in ended.out
 
 
-def test_methods_are_listed_with_their_variants(hepar_command):
+def test_methods_are_listed_and_each_tells_its_variants(hepar_command):
     ended = hepar_command("methods")
     assert ended.code == 0
     assert all(name in ended.out for name in methods.names())
-    assert "fcn32s" in ended.out
+    assert "cdnn_alex/fcn32s" in hepar_command("methods", "cdnn_alex").out
 
 
 def test_the_stages_of_preprocessing_become_a_picture(hepar_command, tmp_path, small_scan):

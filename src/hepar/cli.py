@@ -228,11 +228,13 @@ def demo(out: Out = Path("demo-out")) -> None:
 
 
 @app.command()
-def methods() -> None:
-    """List the methods that can be trained, one line each."""
-    from hepar.service.console import show_methods
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One method: print its card. Default: a table of all.")] = None,
+) -> None:
+    """List the methods that can be trained, or print the card of one: what its authors published and what is ours."""
+    from hepar.service.methods_console import show_card, show_methods
 
-    show_methods()
+    show_card(name) if name else show_methods()
 
 
 @app.command()

@@ -46,8 +46,8 @@ CARD = MethodCard(
     kind="2D joint",
     input="one slice of 512 x 512, -100..400 HU",
     published=(
-        Published("liver", 0.95, "LiTS, server", "a cascade of two by other authors, mean over cases; no paper's own"),
-        Published("tumour", 0.624, "LiTS, server", "the same cascade; others report 0.348 and 0.613"),
+        Published("liver", 0.95, "LiTS, server, by others", "a cascade of two, mean over cases; none of the authors'"),
+        Published("tumour", 0.624, "LiTS, server, by others", "the same cascade; yet others report 0.348 and 0.613"),
     ),
     choices=Choices(
         documented=(

@@ -88,15 +88,6 @@ def show_demo(result: DemoResult) -> None:
         say(f"  {path}")
 
 
-def show_methods() -> None:
-    from hepar import methods
-
-    table = Table("method", "what", "variants")
-    for name in methods.names():
-        table.add_row(name, methods.description(name), ", ".join(methods.variant_names(name)))
-    console.print(table)
-
-
 @contextmanager
 def training_listener() -> Iterator[TrainingListener]:
     """Shows a bar per epoch with loss and time left, and a line for each finished epoch."""
