@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from hepar.geometry import Geometry
 from hepar.inference import Pipeline, SlabSegmenter
 from hepar.inference.neighbours import Neighbours
-from hepar.inference.two_pass import LEFT_TIP_MM, SEARCH_MM, TwoPassSegmenter, box_around, box_on_scan, largest, spread_rows
+from hepar.inference.two_pass import (
+    LEFT_TIP_MM,
+    SEARCH_MM,
+    TwoPassSegmenter,
+    box_around,
+    box_on_scan,
+    largest,
+    spread_rows,
+)
 from hepar.preprocess import InPlaneGrid, Window
 from hepar.volume import Volume
 

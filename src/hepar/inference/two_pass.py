@@ -18,7 +18,7 @@ Box = tuple[slice, slice, slice]
 SURE = 30.0
 # The first pass looks at a slice every so often: between two of them a liver's outline moves by less than the margin.
 SEARCH_MM = 5.0
-# The tip of the left lobe is thin, and a coarse pass ends up to 41 mm before it (3 of 28 scans: `studies/range_search`).
+# The left lobe's tip is thin, and a coarse pass ends up to 41 mm before it (3 of 28 scans, `studies/range_search`).
 LEFT_TIP_MM = 25.0
 
 
