@@ -190,6 +190,23 @@ def study_tune_across(
     tune_across(dict(enumerate(runs)), load_folds(folds), cases, say, joint)
 
 
+@study.command("seeds")
+def study_seeds(
+    table: Annotated[Path, typer.Argument(help="Folder of `hepar study table`.")],
+    same: Annotated[list[str], typer.Option(help="NAME=METHOD,METHOD,...: methods that differ by their seed only.")],
+) -> None:
+    """Settings with several seeds: how far seeds differ, and the first setting against each other one; in seeds.md."""
+    from hepar.files import write_json, write_text
+    from hepar.service.console import say
+    from hepar.study.crossval_text import seeds_markdown
+    from hepar.study.seeds import parse_settings, read_table, seeds_document
+
+    document = seeds_document(read_table(table), parse_settings(same))
+    write_json(table / "seeds.json", document)
+    write_text(table / "seeds.md", seeds_markdown(document))
+    say(seeds_markdown(document))
+
+
 @study.command("log")
 def study_log(
     runs: Annotated[list[Path], typer.Argument(help="Run folders of `hepar train`, finished or stopped.")],

@@ -41,6 +41,23 @@ def patients_csv(document: Document) -> str:
     return _csv(tuple(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
+def seeds_markdown(document: Document) -> str:
+    """Means by seed and their spread, then paired differences, of what `seeds_document` gives."""
+    lines = _head(["figure", "group", "setting", "patients", "seeds", "mean of seeds", "SD of seeds", "empty masks"])
+    for row in document["means"]:
+        seeds = ", ".join(_number(value, 3) for value in row["seeds"])
+        figures = [seeds, _number(row["mean"], 3), _number(row["sd_of_seeds"], 3)]
+        lines.append(_line([row["title"], row["group"], row["setting"], row["patients"], *figures, row["rule"]]))
+    head = ["paired, mean of seeds of a patient", "patients", "difference [95 %]", "permutation p (Holm)", "d_z"]
+    lines += ["", *_head(head)]
+    for row in document["differences"]:
+        what = f"{row['title']}, {row['group']}: {row['first']} − {row['second']}"
+        difference = f"{_number(row['difference'], 3)}{_interval(row['low'], row['high'], 3, row['patients'])}"
+        test = f"{_p(row['permutation_p'])} ({_p(row['permutation_holm'])})"
+        lines.append(_line([what, row["patients"], difference, test, _number(row["effect_dz"], 2)]))
+    return "\n".join(lines) + "\n"
+
+
 def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
