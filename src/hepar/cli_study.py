@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from hepar.cli_bench import bench
 from hepar.cli_reproduce import paper, reproduce
 
 Folds = Annotated[Path, typer.Option(help="Fold file.")]
 study = typer.Typer(help="Comparisons under one protocol; each is resumable.", no_args_is_help=True)
 study.command("reproduce")(reproduce)
 study.command("paper")(paper)
+study.command("bench")(bench)
 
 
 @study.command("folds")

@@ -90,7 +90,7 @@ def prepare_study(order: StudyOrder, trials: RateTrials | None = None, heard: He
 
 def run_study(prepared: PreparedStudy, workers: int = 1, listen: Listener = lambda _: None) -> None:
     """Run what is left. Raises SomeCasesFailed when cells failed; all others are then finished."""
-    with _alone(prepared.order.out):
+    with alone_in(prepared.order.out):
         failed = run_cells(prepared.jobs(), workers, listen)
     if failed:
         raise SomeCasesFailed(
@@ -150,7 +150,7 @@ def _label(order: StudyOrder, sizes: Sequence[Sequence[int]]) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """One process at a time works on a study. Raises BadInput when another does."""
     try:
         import fcntl
