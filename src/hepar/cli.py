@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import hepar
+from hepar.cli_engine import bench
 from hepar.cli_study import study
 from hepar.errors import HeparError, MissingExtra
 
@@ -312,6 +313,9 @@ def quantise(
     cases = [case for folder in data for case in open_cases(folder) if case.labels == "full"]
     cost = run(model, chosen.training_cases(cases)[:scans], chosen.test_cases(cases), say)
     say(f"int8 weights are in '{model.name}'; Dice on {cost.cases} cases: {cost}")
+
+
+app.command("bench")(bench)
 
 
 def _plain(text: str) -> str:

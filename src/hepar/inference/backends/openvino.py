@@ -22,7 +22,7 @@ def openvino_predictor(model: Path, precision: str = "fp32", threads: int = 0) -
     `threads` 0: all cores. Raises BadModel when the file cannot be read,
     BadInput for bf16 on a processor without it.
     """
-    core, version = _core()
+    core, version = openvino_core()
     try:
         network = core.read_model(model)
     except RuntimeError as error:
@@ -47,10 +47,11 @@ def openvino_predictor(model: Path, precision: str = "fp32", threads: int = 0) -
 
 def computes_in_bf16() -> bool:
     """Whether this processor does, and not only stores in it."""
-    return "BF16" in _core()[0].get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core()[0].get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _core() -> tuple[Any, str]:
+def openvino_core() -> tuple[Any, str]:
+    """The program without its telemetry client, and its version."""
     # The package brings a telemetry client for its model converter. hepar makes no network
     # call: barred here, OpenVINO falls back to its own empty stub.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
