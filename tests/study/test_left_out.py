@@ -16,6 +16,7 @@ from hepar.cases import Case, Fold, save_folds
 from hepar.errors import BadInput, GeometryMismatch
 from hepar.geometry import Geometry
 from hepar.inference import Neighbours, Pipeline, SlabSegmenter
+from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.io import read_labels, write
 from hepar.postprocess import KeepLargestLiver
 from hepar.preprocess import InPlaneGrid
@@ -200,6 +201,30 @@ def test_each_loose_slice_keeps_its_own_liver():
     # As one scan, the small piece is an island; as strangers, it is all that its slice shows.
     assert labelled_slices(segment_case(segmenter(clean), replace(case, heights_mm=(0.0, 50.0)))) == [0]
     assert labelled_slices(segment_case(segmenter(clean), replace(case, heights_mm=(float("nan"),) * 2))) == [0, 1]
+
+
+def grey_is_liver(batch: np.ndarray) -> np.ndarray:
+    logits = np.zeros((len(batch), 3, *batch.shape[2:]), np.float32)
+    logits[:, 1] = batch[:, batch.shape[1] // 2] - 50
+    return logits
+
+
+@pytest.mark.parametrize("gap_mm", [2.5, 40.0])
+def test_a_second_pass_sees_the_neighbours_that_a_single_one_would(gap_mm):
+    """The second pass looks at part of the stack only; its slices keep their own heights."""
+    values = np.zeros((20, 16, 16), np.int16)
+    values[8:13], values[11] = 60, 200
+    ct = Volume(values, Geometry.from_spacing(values.shape, (2.5, 1, 1)))
+    heights = tuple(np.cumsum([0.0, *[2.5] * 10, gap_mm, *[2.5] * 8]).tolist())
+    case = Case("c", "p", lambda: ct, heights_mm=heights)
+    one = segmenter()
+    first = SlabSegmenter(grey_is_liver, Pipeline((), InPlaneGrid(pixel_mm=1.0)), "first")
+    both = TwoPassSegmenter(one.predict, one.pipeline, "both", first=first, margin_mm=1.0)
+    box = both.searched(ct)
+    assert box is not None
+    assert 0 < box[0].start < box[0].stop < len(heights)
+    expected = [10] if gap_mm < 10 else []
+    assert labelled_slices(segment_case(both, case)) == labelled_slices(segment_case(one, case)) == expected
 
 
 def test_heights_must_be_those_of_the_stack():

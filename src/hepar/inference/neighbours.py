@@ -35,6 +35,11 @@ class Neighbours:
         """`at` for `count` slices that far apart."""
         return self.at(np.arange(count, dtype=np.float64) * spacing_mm)
 
+    def within(self, rows: slice) -> Neighbours:
+        """The rule for these slices of the scan alone."""
+        del rows
+        return self
+
     def at(self, heights_mm: NDArray[np.float64]) -> NDArray[np.int64]:
         """Slice numbers (count, slices) around each of the slices that lie at these ascending heights.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,9 @@ class TwoPassSegmenter(SlabSegmenter):
         if box is None:
             return
         rows, y, x = box
-        for start, part in super().scores(part_of(axial, box), progress):
+        seen = self.pipeline.neighbours.within(rows)
+        inside = replace(self, pipeline=replace(self.pipeline, neighbours=seen))
+        for start, part in super(TwoPassSegmenter, inside).scores(part_of(axial, box), progress):
             whole = np.zeros((*part.shape[:2], *axial.geometry.shape[1:]), np.float32)
             # Two channels are liver against background, three begin with background.
             whole[:, 0] = -SURE if part.shape[1] == 2 else SURE

@@ -35,6 +35,7 @@ from hepar.datasets.slice_folder import GreyScale, cases_of_rows, read_manifest
 from hepar.errors import BadInput
 from hepar.files import write_json, write_text
 from hepar.inference import Neighbours, SlabSegmenter, load_segmenter, open_model
+from hepar.inference.two_pass import TwoPassSegmenter
 from hepar.io import read, read_labels, write
 from hepar.predictions import open_predictions, read_pair
 from hepar.predictions.source import LabelSource
@@ -176,9 +177,17 @@ def segment_case(segmenter: SlabSegmenter, case: Case) -> LabelMap:
         alone = replace(segmenter, slab=1) if type(segmenter) is SlabSegmenter else segmenter
         single = [alone.segment(ct.slab(z, z + 1)).labels for z in range(ct.values.shape[0])]
         return LabelMap(np.concatenate(single), ct.geometry)
+    return _placed(segmenter, heights).segment(ct)
+
+
+def _placed(segmenter: SlabSegmenter, heights: tuple[float, ...]) -> SlabSegmenter:
+    """The same segmenter, its first pass as well, for slices that lie at these heights."""
     seen = segmenter.pipeline.neighbours
     placed = PlacedNeighbours(seen.slices, seen.step_mm, heights)
-    return replace(segmenter, pipeline=replace(segmenter.pipeline, neighbours=placed)).segment(ct)
+    changed = replace(segmenter, pipeline=replace(segmenter.pipeline, neighbours=placed))
+    if isinstance(changed, TwoPassSegmenter) and changed.first is not None:
+        changed = replace(changed, first=_placed(changed.first, heights))
+    return changed
 
 
 @dataclass(frozen=True)
@@ -192,6 +201,9 @@ class PlacedNeighbours(Neighbours):
         if count != len(self.heights_mm):
             raise BadInput(f"found {len(self.heights_mm)} heights for {count} slices; expected one a slice")
         return self.at(np.asarray(self.heights_mm))
+
+    def within(self, rows: slice) -> PlacedNeighbours:
+        return replace(self, heights_mm=self.heights_mm[rows])
 
 
 def listed_cases(place: FoldFolder) -> dict[str, dict[str, str]]:
