@@ -24,6 +24,10 @@ def bench(  # noqa: PLR0913, PLR0917 (a command has as many options as its users
     ] = None,
     budget: Annotated[str, typer.Option(help="Training time of one cell, with the machine to itself.")] = "10min",
     weights: Annotated[str | None, typer.Option(help="Folder of ImageNet weights, or none.")] = None,
+    matrix: Annotated[
+        int | None, typer.Option(help="Most pixels of a slice's side, 256 for a CPU; default: each method's own.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Cells at a time; they share the machine and its time.")] = 1,
     tiny: Annotated[bool, typer.Option("--tiny", help="Shrink every method, to try the bench itself out.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of folds that are dealt, and of phantoms.")] = 2018,
@@ -31,7 +35,7 @@ def bench(  # noqa: PLR0913, PLR0917 (a command has as many options as its users
 ) -> None:
     """Every method on the same folds, for the same time, by the same scorer; kill it and it goes on."""
     from hepar.errors import BadInput
-    from hepar.service.bench_console import bench_listener, show_bench
+    from hepar.service.bench_listener import bench_listener, show_bench_plan
     from hepar.service.console import say
     from hepar.study.bench.order import BenchOrder
     from hepar.study.bench.study import prepare_bench, run_bench
@@ -39,11 +43,11 @@ def bench(  # noqa: PLR0913, PLR0917 (a command has as many options as its users
 
     if (data is None) == (phantoms == 0):
         raise BadInput("give either --data FOLDER or --phantoms N")
-    order = BenchOrder(data, out, folds, minutes_of(budget), weights, phantoms, tiny, seed, device)
+    order = BenchOrder(data, out, folds, minutes_of(budget), weights, phantoms, matrix, tiny, seed, device)
     prepared = prepare_bench(order, tuple(method or ()), tuple(fold or ()), all_folds)
-    show_bench(prepared)
+    show_bench_plan(prepared, workers)
     if only_plan:
         return
     with bench_listener(prepared) as listen:
-        run_bench(prepared, listen)
+        run_bench(prepared, listen, workers=workers)
     say(f"every cell is in {out / 'cells'}")

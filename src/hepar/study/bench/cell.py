@@ -1,6 +1,6 @@
 """One cell: measure its trainings, plan them within the budget, train, label and score the fold's test cases.
 
-STUDY/bench.json, folds.json, survey.json      what was asked, and of which patients
+STUDY/study.json, folds.json, survey.json      what was asked, and of which patients
 STUDY/paces/METHOD.json                        what an update took here; all folds of a method share it
 STUDY/cells/METHOD/foldK/                      one cell:
   plan.json                                    patients that train, and the epochs of each training
@@ -30,7 +30,7 @@ from hepar.study.bench.networks import convergence_of, networks_in
 from hepar.study.bench.order import BenchJob
 from hepar.study.bench.pace import StagePace, measure
 from hepar.study.bench.scaling import CellPlan, plan_cell, planned_by
-from hepar.study.bench.stages import stages_of, tiny_of, with_window
+from hepar.study.bench.stages import stages_of, tiny_of, with_matrix, with_window
 from hepar.study.left_out import segment_case
 from hepar.study.reproduce.protocol import CaseSurvey, data_cases, sha256_of, window_of
 from hepar.study.reproduce.results import SCHEMA
@@ -125,6 +125,7 @@ def named(job: BenchJob) -> dict[str, Any]:
         "state": "finished",
         "error": None,
         "budget_minutes": job.order.budget_minutes,
+        "matrix": job.order.matrix,
         "seed": job.order.seed,
     }
 
@@ -141,6 +142,7 @@ def prepared_method(job: BenchJob, fold: Fold, cases: Sequence[Case]) -> Prepare
     order, cell = job.order, job.cell
     method = methods.get(cell.method)
     method = tiny_of(method) if order.tiny else method
+    method = with_matrix(method, order.matrix)
     method, windows = with_window(method, window_of(order.data))
     method, encoders = with_encoders(method, order)
     paces = _kept_paces(order.out / "paces" / f"{cell.arm}.json", method, fold.training_cases(cases), order.device)

@@ -18,8 +18,9 @@ class BenchOrder:
     `data` None benches `phantoms`. `folds` is a fold file, or a count of folds
     to deal. `budget_minutes` is for the updates of one cell, all of its
     networks together. `weights` is a folder of ImageNet weights, "none", or
-    None to look beside the data and in the cache. `tiny` shrinks every method
-    as the contract test does, to try the bench itself.
+    None to look beside the data and in the cache. `matrix` is the largest side
+    of a slice network's pictures, None each method's own. `tiny` shrinks every
+    method as the contract test does, to try the bench itself.
     """
 
     data: Path | None
@@ -28,6 +29,7 @@ class BenchOrder:
     budget_minutes: float = 10.0
     weights: str | None = None
     phantoms: int = 0
+    matrix: int | None = None
     tiny: bool = False
     seed: int = 2018
     device: str = "auto"
@@ -39,6 +41,7 @@ class BenchOrder:
             "phantoms": self.phantoms,
             "folds": self.folds if self.folds.isdigit() else Path(self.folds).name,
             "budget_minutes": self.budget_minutes,
+            "matrix": self.matrix,
             "tiny": self.tiny,
             "seed": self.seed,
             "device": self.device,

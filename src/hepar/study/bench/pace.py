@@ -34,9 +34,9 @@ from hepar.training.two_pass import around_liver
 from hepar.volume import LabelMap, Volume
 
 # The first update prepares memory and is not counted, unless it takes this long.
-UPDATES, PATIENCE_SECONDS = 3, 20.0
-# Slices of the case that is tried on, and how many of them are labelled.
-SLICES, LABELLED = 12, 2
+UPDATES, PATIENCE_SECONDS = 3, 15.0
+# Slices of the case that is tried on, and how many of them are labelled; one that takes long tells enough.
+SLICES, LABELLED, LONG_SECONDS = 12, 2, 2.0
 # Pixels of a slice where a method works in millimetres.
 USUAL_SIDE = 512
 
@@ -77,8 +77,9 @@ def measure(stage: Stage, cases: Sequence[Case], device: str) -> StagePace:
         update, segmenter = _trial(tried, case, Path(folder), device)
         slice_seconds = _slice_seconds(segmenter, case, device) if isinstance(training, DeepMethod) else 0.0
     if segmenter is None and isinstance(training, DeepMethod):
-        # Forward and backward take about three times the forward pass.
-        slice_seconds = update / tried.recipe.batch / 3
+        # Forward and backward take about three times the forward pass; patches are a part of a slice.
+        whole = (_size(training)[0][0] / tried.recipe.patch) ** 2 if tried.recipe.patch else 1.0
+        slice_seconds = update / tried.recipe.batch / 3 * max(1.0, whole)
     batch = training.recipe.batch
     return StagePace(update * batch / tried.recipe.batch, batch, slice_seconds, *_cost(training))
 
@@ -146,11 +147,15 @@ def _slice_seconds(segmenter: SlabSegmenter | None, case: Case, device: str) -> 
         return 0.0
     device, threads = pick_device(device), this_machine(device).threads
     ct = case.ct.axial()
-    segmenter.segment(ct.slab(0, 1))
-    few = ct.slab(0, min(LABELLED, len(ct.values)))
-    started = clock(device, threads)
-    segmenter.segment(few)
-    return (clock(device, threads) - started) / len(few.values)
+    seconds = 0.0
+    # The first one prepares memory.
+    for count in (1, min(LABELLED, len(ct.values))):
+        started = clock(device, threads)
+        segmenter.segment(ct.slab(0, count))
+        seconds = (clock(device, threads) - started) / count
+        if seconds > LONG_SECONDS:
+            break
+    return seconds
 
 
 def _cost(training: Any) -> tuple[int, float | None, tuple[int, ...]]:

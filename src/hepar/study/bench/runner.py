@@ -1,7 +1,7 @@
-"""Runs the cells of a bench one after the other, each step in a process of its own; what ended well is kept.
+"""Runs the cells of a bench, each step in a process of its own; what ended well is kept.
 
-One at a time, so that no cell takes another's time. Training and labelling are
-two processes: the peak memory of each is its own.
+One at a time unless asked otherwise, so that no cell takes another's time.
+Training and labelling are two processes: the peak memory of each is its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from queue import Empty
+from threading import Lock
 from typing import Any
 
 from hepar.files import write_json
@@ -28,24 +30,38 @@ from hepar.training.loop import Tick
 Step = Callable[[BenchJob, Listener], None]
 
 
-def run_cells(jobs: Sequence[BenchJob], listen: Listener, isolated: bool = True) -> list[str]:
+def run_cells(jobs: Sequence[BenchJob], listen: Listener, isolated: bool = True, workers: int = 1) -> list[str]:
     """Run every cell that has not finished, in order; gives the ids of those that failed.
 
-    Not `isolated`, everything happens in this process, and peaks of memory are this process's.
+    Not `isolated`, everything happens in this process, and peaks of memory are
+    this process's. Several `workers` share the machine, so their cells get less
+    of it in the same time.
     """
-    failed = []
-    for job in jobs:
-        if is_finished(job.folder):
-            listen(Happened(job.cell.id, "kept", told_result(job)))
-            continue
-        # A failure of an earlier start must not be taken for this one's.
-        (job.folder / "cell.json").unlink(missing_ok=True)
-        error = _in_steps(job, listen, isolated)
-        if error is not None:
-            failed.append(job.cell.id)
-            write_json(job.folder / "cell.json", named(job) | {"state": "failed", "error": error})
-        listen(Happened(job.cell.id, "failed" if error else "finished", error or told_result(job)))
-    return failed
+    if workers <= 1:
+        return [job.cell.id for job in jobs if not _run(job, listen, isolated)]
+    turn = Lock()
+
+    def one_by_one(happened: Happened) -> None:
+        with turn:
+            listen(happened)
+
+    with ThreadPoolExecutor(workers) as pool:
+        ended = list(pool.map(lambda job: _run(job, one_by_one, True), jobs))
+    return [job.cell.id for job, well in zip(jobs, ended, strict=True) if not well]
+
+
+def _run(job: BenchJob, listen: Listener, isolated: bool) -> bool:
+    """Whether the cell ended well, now or earlier."""
+    if is_finished(job.folder):
+        listen(Happened(job.cell.id, "kept", told_result(job)))
+        return True
+    # A failure of an earlier start must not be taken for this one's.
+    (job.folder / "cell.json").unlink(missing_ok=True)
+    error = _in_steps(job, listen, isolated)
+    if error is not None:
+        write_json(job.folder / "cell.json", named(job) | {"state": "failed", "error": error})
+    listen(Happened(job.cell.id, "failed" if error else "finished", error or told_result(job)))
+    return error is None
 
 
 def told_result(job: BenchJob) -> str:

@@ -21,6 +21,10 @@ from hepar.training.recipe import Recipe
 from hepar.training.staged import StagedMethod
 from hepar.training.two_pass import TwoPassMethod
 
+# A scan of the abdomen has 512 pixels of about 0.75 mm.
+USUAL_MATRIX, USUAL_PIXEL_MM = 512, 0.75
+# Every network here halves its pictures at most five times.
+PATCH_STEP = 32
 OUT_OF_FOLD = ("out_of_fold", "mixed")
 
 
@@ -86,6 +90,33 @@ def with_window(method: Any, there: tuple[float, float] | None) -> tuple[Any, li
         return asked if testable else used
 
     return rebuilt(method, lambda value: isinstance(value, Window), narrow), told
+
+
+def with_matrix(method: Any, matrix: int | None) -> Any:
+    """The method with slices of at most `matrix` pixels a side, as far as slice networks say their own size.
+
+    Pixels in millimetres and patches follow, so that a network sees as much of the patient as before.
+    """
+    if matrix is None:
+        return method
+
+    def coarser(training: Any, _: Place) -> Any:
+        if not isinstance(training, DeepMethod):
+            return training
+        grid, patch = training.grid, training.recipe.patch
+        if grid.matrix is not None:
+            share = min(1.0, matrix / grid.matrix)
+            new = replace(grid, matrix=min(grid.matrix, matrix))
+        else:
+            assert grid.pixel_mm is not None  # a grid has one of the two
+            pixel_mm = max(grid.pixel_mm, USUAL_PIXEL_MM * USUAL_MATRIX / matrix)
+            share, new = grid.pixel_mm / pixel_mm, replace(grid, pixel_mm=pixel_mm)
+        if share == 1:
+            return training
+        smaller = max(PATCH_STEP, round(patch * share / PATCH_STEP) * PATCH_STEP) if patch else None
+        return replace(training, grid=new, recipe=replace(training.recipe, patch=smaller))
+
+    return rebuilt(method, is_training, coarser)
 
 
 def tiny_of(method: Any) -> Any:

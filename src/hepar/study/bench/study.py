@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hepar.cases import Fold
+from hepar.datasets import slices256
 from hepar.errors import BadInput, SomeCasesFailed
 from hepar.files import require_writable, write_json
 from hepar.study.bench.order import BenchCell, BenchJob, BenchOrder, cells_of, folds_to_run
 from hepar.study.bench.runner import run_cells
+from hepar.study.left_out import LOOSE, STACKS, VOLUMES
 from hepar.study.reproduce.budget import SCORING_SECONDS
 from hepar.study.reproduce.cell import is_finished
 from hepar.study.reproduce.protocol import CaseSurvey, data_cases, kept_folds, sha256_of, survey, window_of
@@ -83,10 +86,12 @@ def prepare_bench(
     return PreparedBench(order, tuple(cells), surveyed, tuple(known))
 
 
-def run_bench(prepared: PreparedBench, listen: Listener = lambda _: None, isolated: bool = True) -> None:
-    """Run what is left. Raises SomeCasesFailed when cells failed; all others are then finished."""
+def run_bench(
+    prepared: PreparedBench, listen: Listener = lambda _: None, isolated: bool = True, workers: int = 1
+) -> None:
+    """Run what is left, as `run_cells` does. Raises SomeCasesFailed when cells failed; all others are then finished."""
     with alone_in(prepared.order.out):
-        failed = run_cells(prepared.jobs, listen, isolated)
+        failed = run_cells(prepared.jobs, listen, isolated, workers)
     if failed:
         raise SomeCasesFailed(
             f"{len(failed)} of {len(prepared.cells)} cells failed ({', '.join(failed[:5])}); each cell.json says why. "
@@ -94,9 +99,16 @@ def run_bench(prepared: PreparedBench, listen: Listener = lambda _: None, isolat
         )
 
 
+def group_of(data: Path | None) -> str:
+    """What cases are, as tables of left-out patients call it: whole volumes, stacks of slices, or loose slices."""
+    if data is None or window_of(data) is None:
+        return VOLUMES
+    return LOOSE if slices256.recognises(data) else STACKS
+
+
 def _claim(order: BenchOrder) -> None:
     """Make the folder the home of this bench. Raises BadInput when it is that of another."""
-    path = order.out / "bench.json"
+    path = order.out / "study.json"
     if not path.is_file():
         write_json(path, {"schema": 1, "order": order.facts()})
         return
@@ -107,7 +119,7 @@ def _claim(order: BenchOrder) -> None:
 
 
 def _write_facts(order: BenchOrder, surveyed: dict[str, CaseSurvey], folds: Sequence[Fold]) -> None:
-    path = order.out / "bench.json"
+    path = order.out / "study.json"
     earlier: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     patients = {row.patient for row in surveyed.values()}
     facts = {
@@ -118,6 +130,7 @@ def _write_facts(order: BenchOrder, surveyed: dict[str, CaseSurvey], folds: Sequ
         "patients_with_tumour": len({row.patient for row in surveyed.values() if row.tumour}),
         "slices": sum(row.slices for row in surveyed.values()),
         "window_hu": window_of(order.data),
+        "group": group_of(order.data),
         "fold_sizes": [[len(patients & set(side)) for side in (fold.train, fold.test)] for fold in folds],
         "folds_sha256": sha256_of(order.out / "folds.json"),
         "versions": versions(),
