@@ -36,6 +36,7 @@ def bench(  # noqa: PLR0913, PLR0917 (a command has as many options as its users
     """Every method on the same folds, for the same time, by the same scorer; kill it and it goes on."""
     from hepar.errors import BadInput
     from hepar.service.bench_listener import bench_listener, show_bench_plan
+    from hepar.service.bench_report import write_bench
     from hepar.service.console import say
     from hepar.study.bench.order import BenchOrder
     from hepar.study.bench.study import prepare_bench, run_bench
@@ -48,6 +49,22 @@ def bench(  # noqa: PLR0913, PLR0917 (a command has as many options as its users
     show_bench_plan(prepared, workers)
     if only_plan:
         return
-    with bench_listener(prepared) as listen:
-        run_bench(prepared, listen, workers=workers)
-    say(f"every cell is in {out / 'cells'}")
+    try:
+        with bench_listener(prepared) as listen:
+            run_bench(prepared, listen, workers=workers)
+    finally:
+        # Tables of what is there are of use even where cells failed.
+        say(f"open {write_bench(out)}")
+
+
+def bench_page(
+    bench: Annotated[Path, typer.Argument(help="Folder of `hepar study bench`, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for page and tables; default: the same.")
+    ] = None,
+) -> None:
+    """The bench's tables and page: figures, costs, and the paper's Table 2 with a third column."""
+    from hepar.service.bench_report import write_bench
+    from hepar.service.console import say
+
+    say(f"open {write_bench(bench, out)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepar.cli_bench import bench
+from hepar.cli_bench import bench, bench_page
 from hepar.cli_reproduce import paper, reproduce
 
 Folds = Annotated[Path, typer.Option(help="Fold file.")]
@@ -15,6 +15,7 @@ study = typer.Typer(help="Comparisons under one protocol; each is resumable.", n
 study.command("reproduce")(reproduce)
 study.command("paper")(paper)
 study.command("bench")(bench)
+study.command("bench-page")(bench_page)
 
 
 @study.command("folds")

@@ -165,16 +165,16 @@ def markdown(documents: PaperDocuments) -> str:
         "An arm whose loss has not flattened is not converged and supports no claim. Research use only.",
     ]
     for table in (documents.table1, documents.table2, documents.ablations):
-        parts += [f"## {table.title}", _table(head_of(table), rows_of(table))]
+        parts += [f"## {table.title}", markdown_table(head_of(table), rows_of(table))]
         if table.tests:
-            parts.append(_table(TESTS_HEAD, comparison_rows(table)))
-    parts += ["## What these data say", _table(CLAIMS_HEAD, claims_rows(documents.claims))]
-    parts += ["## The same predictions under every reading", _table(SPREAD_HEAD, spread_rows(documents))]
-    parts += ["## Discrepancy sheet", _table(SHEET_HEAD, sheet_rows(documents))]
+            parts.append(markdown_table(TESTS_HEAD, comparison_rows(table)))
+    parts += ["## What these data say", markdown_table(CLAIMS_HEAD, claims_rows(documents.claims))]
+    parts += ["## The same predictions under every reading", markdown_table(SPREAD_HEAD, spread_rows(documents))]
+    parts += ["## Discrepancy sheet", markdown_table(SHEET_HEAD, sheet_rows(documents))]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], rows: Rows) -> str:
+def markdown_table(head: Sequence[str], rows: Rows) -> str:
     lines = [list(head), ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 
@@ -184,29 +184,29 @@ def csv_files(documents: PaperDocuments) -> dict[str, str]:
     found = {}
     for name in ("table1", "table2", "ablations"):
         table: PaperTable = getattr(documents, name)
-        found[f"{name}.csv"] = _csv([_flat(row.to_json()) for row in table.rows])
+        found[f"{name}.csv"] = csv_of([flat(row.to_json()) for row in table.rows])
         if table.tests:
-            found[f"{name}_tests.csv"] = _csv([test.to_json() for test in table.tests])
-    found["aggregation.csv"] = _csv(documents.aggregation.to_json()["readings"])
+            found[f"{name}_tests.csv"] = csv_of([test.to_json() for test in table.tests])
+    found["aggregation.csv"] = csv_of(documents.aggregation.to_json()["readings"])
     answers = [
         {**{key: value for key, value in claim.to_json().items() if key != "answers"}, **answer.to_json()}
         for claim in documents.claims
         for answer in claim.answers
     ]
-    found["claims.csv"] = _csv(answers)
-    found["discrepancies.csv"] = _csv([one.to_json() for one in documents.discrepancies])
+    found["claims.csv"] = csv_of(answers)
+    found["discrepancies.csv"] = csv_of([one.to_json() for one in documents.discrepancies])
     return found
 
 
-def _flat(row: dict[str, Any], before: str = "") -> dict[str, Any]:
+def flat(row: dict[str, Any], before: str = "") -> dict[str, Any]:
     """Nested dicts as columns "ours.liver_dice.low"."""
     found: dict[str, Any] = {}
     for key, value in row.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+        found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
     return found
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def csv_of(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
