@@ -63,6 +63,8 @@ class DicomSeries:
         data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
         data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         data.Modality, data.SeriesInstanceUID, data.SeriesNumber = self.modality, self.uid, self.number
+        if self.uid:
+            data.StudyInstanceUID, data.FrameOfReferenceUID = f"{self.uid}.9", f"{self.uid}.7"
         data.PatientName, data.SeriesDescription = "Secret^Name", "SecretDescription"
         data.Rows, data.Columns = pixels.shape
         data.PixelSpacing = list(self.pixel_spacing_mm)

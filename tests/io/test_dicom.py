@@ -1,4 +1,4 @@
-"""A DICOM series: sorted by where slices lie, measured from positions, refused when slices are missing."""
+"""A DICOM series: sorted by where slices lie, measured from positions; strict for data sets."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from hepar.errors import BadInput
 from hepar.io import find_scans, read, read_labels, write_volume
+from hepar.io.dicom import read_stored
+from hepar.io.dicom_series import find_series
 from hepar.volume import Volume
 
 
@@ -25,6 +27,12 @@ def zipped(folder: Path, target: Path) -> Path:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             archive.write(path, path.relative_to(folder))
     return target
+
+
+def read_strictly(folder: Path) -> np.ndarray:
+    """As data sets read, whose masks lie on the slices."""
+    (only,) = find_series(folder)
+    return read_stored(only).values
 
 
 def test_slices_are_sorted_and_rescaled(tmp_path, series):
@@ -73,19 +81,20 @@ def test_every_voxel_lies_where_its_file_says(tmp_path, series, name):
 
 
 @pytest.mark.parametrize("name", ["head first", "oblique", "coronal"])
-def test_gantry_tilt_is_refused_with_its_angle(tmp_path, series, name):
+def test_a_data_set_with_gantry_tilt_is_refused_with_its_angle(tmp_path, series, name):
     orientation, step = ORIENTATIONS[name]
     along_columns = np.array(orientation[3:])
     tilted = np.array(step) + 2.5 * np.tan(np.radians(13.5)) * along_columns
     series.but(orientation=orientation, step_mm=tuple(tilted)).write(tmp_path)
     with pytest.raises(BadInput, match=r"gantry tilt.* 13.5 degrees .*expected up to 0.5.*Resample"):
-        read(tmp_path)
+        read_strictly(tmp_path)
 
 
-def test_tilt_beyond_rounding_is_refused(tmp_path, series):
+def test_tilt_beyond_rounding_is_tilt(tmp_path, series):
     series.but(step_mm=(0.0262, 0, 2.5)).write(tmp_path)
     with pytest.raises(BadInput, match=r"gantry tilt.* 0.6 degrees"):
-        read(tmp_path)
+        read_strictly(tmp_path)
+    assert "gantry tilt of 0.6 degrees" in read(tmp_path).notes[0]
 
 
 def test_independent_geometry_agrees(tmp_path, series):
@@ -125,10 +134,10 @@ def test_signed_pixels_are_read(tmp_path, series):
 
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, 1, 0)])
 @pytest.mark.parametrize("gone", [1, 4])
-def test_a_missing_slice_is_noticed(tmp_path, series, gone, orientation):
+def test_a_missing_slice_of_a_data_set_is_an_error(tmp_path, series, gone, orientation):
     series.but(orientation=orientation).write(tmp_path, leave_out=(gone,))
     with pytest.raises(BadInput, match=r"5 slices with gaps of 2.500 to 5.000 mm; expected 2.500 .*1 missing"):
-        read(tmp_path)
+        read_strictly(tmp_path)
 
 
 def test_a_missing_end_slice_is_a_shorter_scan(tmp_path, series):
@@ -136,22 +145,24 @@ def test_a_missing_end_slice_is_a_shorter_scan(tmp_path, series):
     assert np.array_equal(read(tmp_path).values, series.stored[1:].astype(int) - 1024)
 
 
-def test_a_doubled_slice_is_noticed(tmp_path, series):
+def test_a_doubled_slice_of_a_data_set_is_an_error(tmp_path, series):
     first, *_ = series.write(tmp_path)
     (tmp_path / "copy").write_bytes(first.read_bytes())
     with pytest.raises(BadInput, match="7 slices at 6 positions: 1 lie where another lies"):
-        read(tmp_path)
+        read_strictly(tmp_path)
 
 
-def test_slightly_uneven_positions_are_rounding_and_more_is_an_error(tmp_path, series):
+def test_slightly_uneven_positions_are_rounding_and_more_is_none(tmp_path, series):
     for name, shift in (("rounding", 0.008), ("uneven", 0.2)):
         file = series.write(tmp_path / name)[2]
         data = pydicom.dcmread(file)
         data.ImagePositionPatient = [*data.ImagePositionPatient[:2], float(data.ImagePositionPatient[2]) + shift]
         data.save_as(file)
     assert read(tmp_path / "rounding").geometry.spacing_mm[0] == pytest.approx(2.5)
+    assert read(tmp_path / "rounding").notes == ()
+    assert read(tmp_path / "uneven").notes[0].startswith("uneven spacing: gaps of 2.300 to 2.700 mm; resampled")
     with pytest.raises(BadInput, match=r"gaps of 2.300 to 2.700 mm; expected 2.500"):
-        read(tmp_path / "uneven")
+        read_strictly(tmp_path / "uneven")
 
 
 def test_slices_off_the_line_and_unequal_pixels_are_errors(tmp_path, series):
@@ -166,7 +177,10 @@ def test_slices_off_the_line_and_unequal_pixels_are_errors(tmp_path, series):
     with pytest.raises(BadInput, match="off one straight line"):
         read(tmp_path / "astray")
     with pytest.raises(BadInput, match="different pixel sizes"):
-        read(tmp_path / "pixels")
+        read_strictly(tmp_path / "pixels")
+    other = read(tmp_path / "pixels")
+    assert len(other.values) == 6
+    assert any("1 files of the same series have another size" in note for note in other.notes)
 
 
 def test_zero_pixel_spacing_is_an_error(tmp_path, series):
@@ -277,7 +291,7 @@ def test_a_zip_bomb_is_refused(tmp_path, monkeypatch):
         archive.writestr("zeros", bytes(1 << 20))
     with pytest.raises(BadInput, match="no CT found"):
         find_scans(tmp_path / "scan.zip")
-    monkeypatch.setattr("hepar.io.dicom_series.MOST_ZIP_BYTES", 1 << 19)
+    monkeypatch.setattr("hepar.io.series.scanning.MOST_ZIP_BYTES", 1 << 19)
     with pytest.raises(BadInput, match="claims 1 files with 1,048,576 bytes"):
         find_scans(tmp_path / "scan.zip")
 

@@ -48,7 +48,7 @@ def no_rows(data: pydicom.Dataset) -> None:
 @pytest.mark.parametrize("where", [0, 3, 5])
 def test_a_slice_without_a_place_is_not_left_out_silently(tmp_path, series, damage, where):
     edited(series.write(tmp_path)[where], damage)
-    with pytest.raises(BadInput, match=r"series 3 \(CT, 5 slices\) has 6 image files, 1 of them without a place"):
+    with pytest.raises(BadInput, match=r"series 3 \(CT, 5 slices\) .*: 6 image files, 1 of them without a place"):
         read(tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_a_cut_file_of_no_known_series_is_noted(tmp_path, series):
     edited(last, no_position)
     ct = read(tmp_path)
     assert len(ct.values) == 5
-    assert "could not be read: 1. If they are slices" in ct.notes[0]
+    assert any("could not be read: 1. If they are slices" in note for note in ct.notes)
 
 
 def malformed(data: pydicom.Dataset) -> None:

@@ -13,7 +13,7 @@ A format is one file with `read_stored(path) -> Stored` and one line in
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -27,7 +27,7 @@ from hepar.geometry import Geometry
 from hepar.volume import LabelMap, Volume
 
 if TYPE_CHECKING:
-    from hepar.io.dicom_series import Series
+    from hepar.io.series.diagnosis import Diagnosed
     from hepar.io.stored import Stored
 
 __all__ = ["FORMATS", "Scan", "find_scans", "read", "read_labels", "read_numbers", "write", "write_volume"]
@@ -57,7 +57,9 @@ def read(path: str | Path) -> Volume:
     """The CT at `path`: a volume file, or a folder or .zip that holds one scan.
 
     int16 where the file's Hounsfield units are whole, else float32; array axes
-    as the file has them. Raises BadInput for no scan, several, or a bad one.
+    as the file has them. Of several series of one DICOM study the portal-venous
+    axial one is read; it and whatever was repaired are told by `notes`.
+    Raises BadInput for no scan, several, or a bad one.
     """
     scans = find_scans(path)
     if len(scans) > 1:
@@ -107,14 +109,16 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     write_voxels(volume.values, volume.geometry, _nifti(path))
 
 
-def find_scans(path: str | Path) -> list[Scan]:
+def find_scans(path: str | Path, *, every: bool = False) -> list[Scan]:
     """Every CT at `path`, never empty; voxels are read when a scan's `read` is called.
 
     - A volume file is one scan, with the file's stem as its id.
-    - A .zip holds DICOM series, in all its folders. One series has the .zip's
-      stem as its id; of several, each has `STEM_seriesNUMBER`, and where a
-      number is missing or shared a running number follows (`STEM_series3_2`,
-      `STEM_series_1`).
+    - A .zip holds DICOM series, in all its folders. Of the series of one study
+      (StudyInstanceUID, else frame of reference) the one to segment is picked,
+      and a note of its volume says why; `every` gives all. One scan has the
+      .zip's stem as its id; of several, each has `STEM_seriesNUMBER`, and
+      where a number is missing or shared a running number follows
+      (`STEM_series3_2`, `STEM_series_1`).
     - A folder holds DICOM series in all its subfolders, with ids as above from
       the folder's name; then, by name, its volume files and its .zip files.
       Volume files and .zip files in subfolders are not looked for.
@@ -129,27 +133,31 @@ def find_scans(path: str | Path) -> list[Scan]:
     """
     path = Path(path)
     try:
-        scans = _scans_at(path)
+        scans, passed = _scans_at(path, every)
     except OSError as error:
         raise BadInput(f"'{path.name}' cannot be read ({error.strerror}); check its rights") from error
     if not scans:
+        beside = ", ".join(f"{count} {kind}" for kind, count in passed.items())
         raise BadInput(
             f"no CT found in '{path.name}'; expected DICOM CT slices or {_suffixes()} files that you may read"
+            f"{f'. Passed over: {beside}' if beside else ''}"
         )
     return _with_unique_ids(scans)
 
 
-def _scans_at(path: Path) -> list[Scan]:
+def _scans_at(path: Path, every: bool) -> tuple[list[Scan], dict[str, int]]:
+    """Scans, and how many DICOM and other files were passed over on the way to them."""
     if not path.exists():
         raise BadInput(f"there is no file or folder '{path.name}'; check the path")
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        within = [_zip_scans(p) if _is_zip(p) else [_file_scan(p)] for p in files if _is_zip(p) or _format(p)]
-        return _series_scans(path) + [scan for scans in within for scan in scans]
+        within = [_zip_scans(p, every) if _is_zip(p) else [_file_scan(p)] for p in files if _is_zip(p) or _format(p)]
+        scans, passed = _series_scans(path, every)
+        return scans + [scan for scans in within for scan in scans], passed
     if _is_zip(path):
-        return _series_scans(path)
+        return _series_scans(path, every)
     if _format(path):
-        return [_file_scan(path)]
+        return [_file_scan(path)], {}
     raise _unknown(path)
 
 
@@ -174,27 +182,34 @@ def _stored(path: Path) -> Stored:
     return found
 
 
-def _series_scans(path: Path) -> list[Scan]:
-    from hepar.io.dicom_series import find_series
+def _series_scans(path: Path, every: bool) -> tuple[list[Scan], dict[str, int]]:
+    """One scan a study, or with `every` one a series; and what was passed over."""
+    from hepar.io.series.diagnosis import examine
+    from hepar.io.series.picker import by_study, choose
 
-    series = find_series(path)
+    found = examine(path)
+    if every:
+        picked = [(one, "") for one in found.series]
+    else:
+        choices = [choose(study) for study in by_study(found.series)]
+        picked = [(choice.series, str(choice) if choice.others else "") for choice in choices]
     root = (_stem(path) if path.is_file() else path.resolve().name) or "scan"
-    if len(series) == 1:
-        return [Scan(root, partial(_read_series, series[0]), series[0].name)]
-    numbers = [one.number for one in series]
+    if len(picked) == 1:
+        return [Scan(root, partial(_read_series, *picked[0]), picked[0][0].series.name)], found.passed
+    numbers = [one.series.number for one, _ in picked]
     scans = []
-    for place, (number, one) in enumerate(zip(numbers, series, strict=True)):
+    for place, (number, (one, why)) in enumerate(zip(numbers, picked, strict=True)):
         id = f"{root}_series{'' if number is None else number}"
         if number is None or numbers.count(number) > 1:
             id += f"_{numbers[: place + 1].count(number)}"
-        scans.append(Scan(id, partial(_read_series, one), one.name))
-    return scans
+        scans.append(Scan(id, partial(_read_series, one, why), one.series.name))
+    return scans, found.passed
 
 
-def _zip_scans(path: Path) -> list[Scan]:
+def _zip_scans(path: Path, every: bool) -> list[Scan]:
     """Scans of a .zip beside others: one that fails when read where the .zip cannot be opened."""
     try:
-        return [Scan(scan.id, scan.read, f"{path.name}: {scan.name}") for scan in _series_scans(path)]
+        return [Scan(scan.id, scan.read, f"{path.name}: {scan.name}") for scan in _series_scans(path, every)[0]]
     except BadInput as error:
         return [Scan(_stem(path), partial(_refuse, str(error)), path.name)]
 
@@ -203,10 +218,11 @@ def _refuse(message: str) -> NoReturn:
     raise BadInput(message)
 
 
-def _read_series(series: Series) -> Volume:
-    from hepar.io.dicom import read_stored
+def _read_series(one: Diagnosed, why: str) -> Volume:
+    from hepar.io.series.reading import read_series
 
-    return read_stored(series).as_volume(series.name)
+    volume = read_series(one).volume
+    return replace(volume, notes=(why, *volume.notes)) if why else volume
 
 
 def _with_unique_ids(scans: list[Scan]) -> list[Scan]:

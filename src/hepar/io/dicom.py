@@ -4,13 +4,15 @@ pydicom reads the headers, the plain voxels and RLE; ITK's GDCM decodes JPEG,
 JPEG-LS and JPEG 2000. Where each slice lies is computed here
 from ImagePositionPatient and ImageOrientationPatient (DICOM PS3.3 C.7.6.2),
 because libraries space a series evenly without a word when slices are missing.
+`read_stored` is strict, for data sets whose masks lie on the slices; scans of
+patients are diagnosed and repaired by `hepar.io.series`.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,14 +46,23 @@ def read_stored(series: Series) -> Stored:
     ordered, geometry = arrange(series)
     # Only the cap: whether a file holds its rows and columns shows when it is decoded.
     require_plausible_size(series.name, geometry.shape, 0, 0, compressed=True)
-    values: NDArray[Any] = np.empty(geometry.shape, dtype=np.int16)
+    return Stored(hounsfield(series, ordered), geometry, notes=_notes(series))
+
+
+def hounsfield(series: Series, ordered: Sequence[Slice]) -> NDArray[Any]:
+    """The pixels of slices of a series, (n, y, x), rescaled: int16 where that keeps whole numbers, else float32.
+
+    All slices are of the first one's size. Raises BadInput when a file cannot be decoded.
+    """
+    shape = (len(ordered), ordered[0].rows, ordered[0].columns)
+    values: NDArray[Any] = np.empty(shape, dtype=np.int16)
     with tempfile.TemporaryDirectory(prefix="hepar-") as folder, series.opener() as opened:
         for z, one in enumerate(ordered):
-            hounsfield = _hounsfield(one, opened, Path(folder))
-            if hounsfield.dtype != values.dtype and values.dtype == np.int16:
+            rescaled = _hounsfield(one, opened, Path(folder))
+            if rescaled.dtype != values.dtype and values.dtype == np.int16:
                 values = values.astype(np.float32)
-            values[z] = hounsfield
-    return Stored(values, geometry, notes=_notes(series))
+            values[z] = rescaled
+    return values
 
 
 def _notes(series: Series) -> tuple[str, ...]:
@@ -134,7 +145,7 @@ def _require_no_tilt(series: Series, step: NDArray[np.float64], normal: NDArray[
         raise BadInput(
             f"{series.name} was taken with gantry tilt: from slice to slice the way leads {tilt:.1f} degrees off the "
             f"slices' normal; expected up to {MOST_TILT_DEGREES}. Resample it to straight slices with the tools of "
-            "the scanner or PACS; hepar will repair tilt in a later version"
+            "the scanner or PACS, or read it with `hepar.io.read`, which does"
         )
 
 
