@@ -68,3 +68,16 @@ def bench_page(
     from hepar.service.console import say
 
     say(f"open {write_bench(bench, out)}")
+
+
+def bench_pictures(
+    bench: Annotated[Path, typer.Argument(help="Folder of `hepar study bench`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="PNG file; outside of any repository for real CT.")],
+    data: Annotated[Path | None, typer.Option(help="The data that the bench ran on; none for phantoms.")] = None,
+    fold: Annotated[int, typer.Option(help="Whose test patients are shown.")] = 0,
+) -> None:
+    """The same six slices for every method, truth and result outlined, Dice below each."""
+    from hepar.service.bench_pictures import write_pictures
+    from hepar.service.console import say
+
+    say(f"look at {write_pictures(bench, data, out, fold)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hepar.cli_bench import bench, bench_page
+from hepar.cli_bench import bench, bench_page, bench_pictures
 from hepar.cli_reproduce import paper, reproduce
 
 Folds = Annotated[Path, typer.Option(help="Fold file.")]
@@ -16,6 +16,7 @@ study.command("reproduce")(reproduce)
 study.command("paper")(paper)
 study.command("bench")(bench)
 study.command("bench-page")(bench_page)
+study.command("bench-pictures")(bench_pictures)
 
 
 @study.command("folds")

@@ -41,7 +41,8 @@ def bench_page(document: Row, files: Sequence[str]) -> str:
         phantoms=document["data"]["evidence"] == ["phantom"],
         fewest=FEWEST_FOR_INTERVAL,
         heads=[title for _, title, _ in FIGURES] + [title for _, title in LESIONS],
-        methods=[_method(row) for row in document["methods"]],
+        # What was run comes first.
+        methods=[_method(row) for row in sorted(document["methods"], key=lambda row: not row["folds"])],
         plots=_plots(document, [row["method"] for row in ran]),
         cost_heads=COST_HEAD,
         costs=[{"cells": cost_cells(row)[:-1], "converged": row["converged"], "why": row["why"] or ""} for row in ran],
