@@ -106,7 +106,7 @@ def plan_cell(
     plans = tuple(
         _scaled(stage, paces[stage.name].batch, asked[stage.name], epochs[stage.name], share) for stage in stages
     )
-    return CellPlan(patients, len(everybody) - len(patients), round(share, 6), round(labelling / 60, 2), plans)
+    return CellPlan(patients, len(everybody) - len(patients), float(f"{share:.6g}"), round(labelling / 60, 2), plans)
 
 
 def planned_by(method: Any, plan: CellPlan) -> Any:
