@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from benches import FAST, heard_by, run, tiny
 
 from hepar import methods
 from hepar.errors import BadInput, SomeCasesFailed
@@ -25,6 +24,7 @@ from hepar.study.bench.runner import run_cells
 from hepar.study.bench.study import prepare_bench, run_bench
 from hepar.study.reproduce.results import read_cell
 from hepar.study.reproduce.runner import Happened
+from tiny_bench import FAST, heard_by, run, tiny
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -163,10 +163,10 @@ def test_a_killed_bench_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(fin
         (out / "paces" / f"{name}.json").write_bytes((finished / "paces" / f"{name}.json").read_bytes())
     program = (
         "from pathlib import Path; import sys, torch; torch.set_num_threads(1)\n"
-        "from benches import tiny, run\n"
+        "from tiny_bench import tiny, run\n"
         "run(tiny(Path(sys.argv[1])), 'cdnn_squeeze')"
     )
-    places = [str(Path(__file__).parent), *sys.path]
+    places = [str(Path(__file__).parents[2]), *sys.path]
     child = subprocess.Popen(
         [sys.executable, "-c", program, str(out)], env=os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     )

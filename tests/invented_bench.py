@@ -88,6 +88,6 @@ def write_failed(out: Path, method: str, error: str, fold: int = 0) -> None:
     write_json(out / "cells" / facts["id"] / "cell.json", row)
 
 
-def grid_like(labels: np.ndarray) -> LabelMap:
-    """Labels on a grid of 2 mm."""
-    return LabelMap(np.ascontiguousarray(labels, np.uint8), Geometry(labels.shape, np.diag([2.0, 2.0, 2.0, 1.0])))
+def upright(shape: tuple[int, int, int]) -> Geometry:
+    """A grid in the axial view: slices of 5 mm headward, pixels of 2 mm."""
+    return Geometry(shape, np.array([[0, 0, 2, 0], [0, 2, 0, 0], [5, 0, 0, 0], [0, 0, 0, 1]], np.float64))
