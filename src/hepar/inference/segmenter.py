@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hepar.inference.ahead import ahead
 from hepar.inference.decision import ARGMAX, Decision, Finding
 from hepar.inference.neighbours import SINGLE_SLICES, Neighbours
 from hepar.inference.smoothing import along_z
@@ -43,9 +44,11 @@ class Pipeline:
 class SlabSegmenter:
     """A trained slice network that keeps the scan's grid.
 
-    Beside the scan and its labels, memory holds `slab` slices of logits and
-    their prepared neighbours only (and the slices that `smooth_mm` reaches),
-    whatever the number of slices.
+    Three threads follow each other: one prepares a slab, one runs the network
+    on the slab before, the caller's makes labels of the one before that. Beside
+    the scan and its labels, memory holds these slabs and their prepared
+    neighbours only (and the slices that `smooth_mm` reaches), whatever the
+    number of slices.
     """
 
     predict: Predictor
@@ -80,12 +83,10 @@ class SlabSegmenter:
         """First slice and the decision's scores (slices, channel, y, x) of every slab of the axial view."""
         axial = ct.axial()
         plan = self.pipeline.grid.plan(axial.geometry)
-        for start, batch in self._batches(axial, plan):
-            slices = len(batch)
-            logits = self.predict(self._full(batch))[:slices]
+        for start, logits in ahead(self._logits(axial, plan)):
             yield start, plan.to_scan(self.pipeline.decision.scores(logits))
             if progress:
-                progress(start + slices, axial.geometry.shape[0])
+                progress(start + len(logits), axial.geometry.shape[0])
 
     def sampled(self, axial: Volume, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Labels (len(rows), h, w) of some slices of an axial view, on the network's own pixels and not cleaned.
@@ -118,6 +119,11 @@ class SlabSegmenter:
 
     def _turned_back(self, found: LabelMap, ct: Volume) -> LabelMap:
         return LabelMap(np.ascontiguousarray(ct.geometry.axial().undo(found.labels)), ct.geometry)
+
+    def _logits(self, axial: Volume, plan: InPlanePlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """First slice and logits (slices, 3, h, w) of every slab, the next of which is prepared meanwhile."""
+        for start, batch in ahead(self._batches(axial, plan)):
+            yield start, self.predict(self._full(batch))[: len(batch)]
 
     def _batches(self, axial: Volume, plan: InPlanePlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """First slice and network input (slices of the slab, channel, h, w) of every slab; prepares a slice once."""
