@@ -9,7 +9,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -74,6 +74,7 @@ def test_rows_and_json_hold_medians_and_ratios(pairs):
     assert kept["seconds"]["peer"] == [5.0, 10.0, 15.0]
 
 
+@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(10, 100), st.lists(st.integers(0, 50), min_size=2, max_size=8, unique=True))
 def test_a_straight_line_is_found_again(slope, offset, x):
     from importlib import import_module

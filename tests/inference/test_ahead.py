@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepar.errors import BadInput
@@ -20,6 +20,7 @@ def threads_left() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.integers()))
 def test_items_and_their_order_stay(items):
     assert list(ahead(iter(items))) == items

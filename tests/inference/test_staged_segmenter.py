@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepar.geometry import Geometry, Reorientation
@@ -106,6 +106,7 @@ def test_the_second_channel_is_the_probability_of_liver_in_255ths():
     assert np.array_equal(first[1, 1] == 255, first[1, 0] >= 50)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9))
 def test_where_a_slab_ends_changes_nothing(slab):
     for view in (View(), View(cropped=True, beside=True)):
