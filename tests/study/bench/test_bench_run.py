@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from hepar.errors import BadInput, SomeCasesFailed
 from hepar.io import read_labels
 from hepar.metrics.protocols import PROTOCOLS
 from hepar.study.bench import cell as cell_module
-from hepar.study.bench.order import BenchCell, BenchJob
-from hepar.study.bench.runner import run_cells
-from hepar.study.bench.study import prepare_bench, run_bench
+from hepar.study.bench.cell import Stopwatch
+from hepar.study.bench.order import BenchCell
+from hepar.study.bench.study import group_of, prepare_bench, run_bench
 from hepar.study.reproduce.results import read_cell
 from hepar.study.reproduce.runner import Happened
-from tiny_bench import FAST, heard_by, run, tiny
+from hepar.study.reproduce.study import alone_in
+from tiny_bench import FAST, heard_by, own_method, run, tiny
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -128,28 +130,68 @@ def test_the_estimate_counts_budgets_and_names_what_was_never_measured(finished,
     assert prepare_bench(tiny(finished), FAST).hours == 0.0
 
 
-def test_a_cell_that_fails_is_reported_and_the_others_go_on(tmp_path, monkeypatch):
+@pytest.fixture
+def threshold(tmp_path, monkeypatch) -> Iterator[None]:
+    """A user's own method, without a network, joins the bench by its file."""
+    monkeypatch.setenv("HEPAR_METHODS", str(own_method(tmp_path / "methods")))
+    yield
+    sys.modules.pop("hepar.methods.threshold", None)
+
+
+def test_a_method_dropped_into_a_folder_is_a_cell_like_any_other(threshold, tmp_path):
+    run(tiny(tmp_path / "bench"), "threshold")
+    facts = facts_of(tmp_path / "bench", "threshold")
+    assert (facts["state"], facts["converged"], facts["kind"]) == ("finished", True, "")
+    # What has no history says its own minutes, and nothing of it can be shrunk.
+    assert (facts["minutes"], facts["updates"], facts["updates_asked"], facts["differs"]) == (0.5, 0, 0, [])
+
+
+def test_a_cell_that_fails_is_reported_and_the_others_go_on(threshold, tmp_path):
     out = tmp_path / "bench"
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("no luck in /home/someone/data/x.nii")
-
-    monkeypatch.setattr(type(methods.get("cheng_wei")), "train", broken)
     events: list[Happened] = []
-    with pytest.raises(SomeCasesFailed, match=r"1 of 2 cells failed \(cheng_wei/fold0\)"):
-        run(tiny(out), "cheng_wei", "cdnn_squeeze", listen=heard_by(events))
-    assert facts_of(out, "cheng_wei")["error"] == "RuntimeError: no luck in x.nii"
-    assert facts_of(out, "cdnn_squeeze")["state"] == "finished"
-    assert [(h.cell, h.what) for h in events if h.what in ("failed", "finished")] == [
-        ("cheng_wei/fold0", "failed"),
-        ("cdnn_squeeze/fold0", "finished"),
-    ]
-    # The same command tries the failed one again, and only that.
-    monkeypatch.undo()
-    events.clear()
-    run(tiny(out), "cheng_wei", "cdnn_squeeze", listen=heard_by(events))
-    assert [h.cell for h in events if h.what == "kept"] == ["cdnn_squeeze/fold0"]
-    assert facts_of(out, "cheng_wei")["state"] == "finished"
+    with pytest.raises(SomeCasesFailed, match=r"1 of 2 cells failed \(threshold\+broken/fold0\)"):
+        run(tiny(out), "threshold/broken", "threshold", listen=heard_by(events))
+    failed = facts_of(out, "threshold+broken")
+    assert failed["error"] == "RuntimeError: no luck in x.nii"
+    assert {"schema", "id", "method", "fold", "budget_minutes", "seed", "state"} <= failed.keys()
+    assert facts_of(out, "threshold")["state"] == "finished"
+    ends = [(happened.cell, happened.what) for happened in events if happened.what in ("failed", "finished")]
+    assert ends == [("threshold+broken/fold0", "failed"), ("threshold/fold0", "finished")]
+
+
+def test_the_same_command_tries_failed_cells_again_and_only_those(threshold, tmp_path, monkeypatch):
+    out = tmp_path / "bench"
+    with pytest.raises(SomeCasesFailed):
+        run(tiny(out), "threshold/broken", "threshold")
+    broken = methods.get("threshold/broken")
+    monkeypatch.setattr(type(broken), "train", lambda *_: methods.get("threshold").load(None))
+    events: list[Happened] = []
+    run(tiny(out), "threshold/broken", "threshold", listen=heard_by(events))
+    assert [happened.cell for happened in events if happened.what == "kept"] == ["threshold/fold0"]
+    assert [happened.cell for happened in events if happened.what == "training"] == ["threshold+broken/fold0"]
+    assert facts_of(out, "threshold+broken")["state"] == "finished"
+
+
+def test_cells_at_a_time_have_processes_of_their_own_and_one_that_dies_takes_nobody_along(threshold, tmp_path):
+    order = tiny(tmp_path / "bench")
+    prepared = prepare_bench(order, ("threshold/deadly", "threshold"))
+    events: list[Happened] = []
+    with pytest.raises(SomeCasesFailed, match=r"1 of 2 cells failed \(threshold\+deadly/fold0\)"):
+        run_bench(prepared, events.append, workers=2)
+    died = facts_of(order.out, "threshold+deadly")["error"]
+    assert died == "its process died (exit code 3), perhaps short of memory"
+    facts = facts_of(order.out, "threshold")
+    assert facts["state"] == "finished"
+    # Peaks are of the children, each its own.
+    assert min(facts["peak_mb_training"], facts["peak_mb_segmenting"]) > 50
+    assert {happened.what for happened in events} == {"training", "failed", "testing", "finished"}
+
+
+def test_two_benches_in_one_folder_at_once_are_refused(threshold, tmp_path):
+    order = tiny(tmp_path / "bench")
+    prepared = prepare_bench(order, ("threshold",))
+    with alone_in(order.out), pytest.raises(BadInput, match="another process is working on bench"):
+        run_bench(prepared, isolated=False)
 
 
 def test_a_killed_bench_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(finished, tmp_path):
@@ -188,9 +230,9 @@ def test_a_killed_bench_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(fin
     assert mine.facts["minutes_all"] > 0
 
 
-def test_a_test_case_that_was_labelled_is_not_labelled_again(tmp_path, monkeypatch):
+def test_a_test_case_that_was_labelled_is_not_labelled_again(threshold, tmp_path, monkeypatch):
     out = tmp_path / "bench"
-    prepared = prepare_bench(tiny(out), ("cheng_wei",))
+    prepared = prepare_bench(tiny(out), ("threshold",))
     real, calls = cell_module.score_case, []
 
     def counted(case: Any, *rest: Any) -> Any:
@@ -202,35 +244,45 @@ def test_a_test_case_that_was_labelled_is_not_labelled_again(tmp_path, monkeypat
     monkeypatch.setattr(cell_module, "score_case", counted)
     with pytest.raises(KeyboardInterrupt):
         run_bench(prepared, isolated=False)
-    monkeypatch.undo()
-    assert not (out / "cells" / "cheng_wei" / "fold0" / "cell.json").exists()
-    kept = json.loads((out / "cells" / "cheng_wei" / "fold0" / "cases" / f"{calls[0]}.json").read_text())
+    folder = out / "cells" / "threshold" / "fold0"
+    assert not (folder / "cell.json").exists()
+    kept = json.loads((folder / "cases" / f"{calls[0]}.json").read_text())
+    trained = (folder / "trained.json").read_bytes()
     monkeypatch.setattr(cell_module, "score_case", lambda case, *rest: calls.append(case.id) or real(case, *rest))
     run_bench(prepared, isolated=False)
     assert calls[2:] == [calls[1]]
-    assert read_cell(out / "cells" / "cheng_wei" / "fold0").cases[0] == kept
+    assert read_cell(folder).cases[0] == kept
+    # Nor is it trained again.
+    assert (folder / "trained.json").read_bytes() == trained
 
 
-def test_each_step_has_a_process_of_its_own_and_one_that_dies_takes_only_its_cell(tmp_path):
-    prepared = prepare_bench(tiny(tmp_path / "bench"), ("cheng_wei",))
-    job = prepared.jobs[0]
-    events: list[Happened] = []
-    assert run_cells([job], events.append) == []
-    facts = read_cell(job.folder).facts
-    # Peaks are the children's own, and this test's process does not count.
-    assert facts["peak_mb_segmenting"] > 50
-    assert {happened.what for happened in events} == {"training", "testing", "finished"}
-    assert facts["state"] == "finished"
+def test_folds_share_a_methods_pace_and_plan_for_themselves(threshold, tmp_path):
+    order = tiny(tmp_path / "bench")
+    run(order, "threshold", folds=(0, 1))
+    assert [path.name for path in (order.out / "paces").iterdir()] == ["threshold.json"]
+    plans = [json.loads((order.out / "cells" / "threshold" / f"fold{k}" / "plan.json").read_text()) for k in (0, 1)]
+    assert not set(plans[0]["patients"]) & set(plans[1]["patients"])
 
 
-def test_a_step_whose_process_dies_is_told_as_such(tmp_path):
-    from hepar.study.bench.runner import _in_process
+def test_a_stopwatch_goes_on_where_an_earlier_start_stopped(tmp_path):
+    path = tmp_path / "spent.json"
+    path.write_text(json.dumps({"seconds": 100.0, "processor_seconds": 40.0}))
+    watch = Stopwatch(path)
+    time.sleep(0.02)
+    spent = watch.keep()
+    assert 100.0 < spent["seconds"] < 110.0
+    assert 40.0 <= spent["processor_seconds"] < 50.0
+    assert json.loads(path.read_text()) == spent
+    # Asking twice counts nothing twice.
+    assert watch.keep()["seconds"] - spent["seconds"] < 5
 
-    job = BenchJob(BenchCell("unet", 0), tiny(tmp_path))
-    error = _in_process(dies, job, lambda _: None)
-    assert error == "its process died (exit code 3), perhaps short of memory"
 
-
-def dies(*_: object) -> None:
-    """A step that takes its process with it."""
-    os._exit(3)
+def test_what_cases_are_follows_from_the_data(tmp_path):
+    assert group_of(None) == "whole volumes"
+    lits = tmp_path / "lits512"
+    lits.mkdir()
+    for name in ("scans.csv", "manifest.csv"):
+        (lits / name).write_text("patient\n")
+    assert group_of(lits) == "LiTS-26 stacks"
+    (tmp_path / "volumes").mkdir()
+    assert group_of(tmp_path / "volumes") == "whole volumes"
