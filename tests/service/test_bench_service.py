@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import invented_bench as invented
 from hepar import methods
 from hepar.cases import Case
 from hepar.cli import app
-from hepar.errors import BadInput
+from hepar.errors import BadInput, SomeCasesFailed
 from hepar.service import bench_listener as listener_module
 from hepar.service.bench_listener import bench_listener, show_bench_plan
 from hepar.service.bench_pictures import choose, largest_slice, write_pictures
@@ -24,6 +26,7 @@ from hepar.study.bench.order import BenchOrder
 from hepar.study.bench.study import prepare_bench
 from hepar.study.reproduce.runner import Happened
 from hepar.volume import LabelMap
+from tiny_bench import own_method
 
 NAMES = {"bench.html", "bench.json", "bench.csv", "bench.md", "bench_patients.csv"}
 
@@ -211,3 +214,51 @@ def test_the_bench_is_a_command_that_refuses_what_it_cannot_do(tmp_path):
     assert "2 cells to run" in " ".join(plan.output.split())
     assert not (tmp_path / "b" / "cells").exists()
     assert json.loads((tmp_path / "b" / "study.json").read_text())["order"]["budget_minutes"] == 30.0
+
+
+@pytest.fixture
+def threshold(tmp_path, monkeypatch) -> Iterator[None]:
+    """A user's own method without a network: its cells take no time."""
+    monkeypatch.setenv("HEPAR_METHODS", str(own_method(tmp_path / "methods")))
+    yield
+    sys.modules.pop("hepar.methods.threshold", None)
+
+
+def test_the_command_runs_cells_writes_the_page_and_ends_with_a_code_where_one_failed(threshold, tmp_path):
+    out = tmp_path / "bench"
+    options = ["study", "bench", "-o", str(out), "--phantoms", "4", "--folds", "2", "--tiny", "--budget", "5s"]
+    done = CliRunner().invoke(app, [*options, "--method", "threshold", "--method", "threshold/broken"])
+    assert isinstance(done.exception, SomeCasesFailed)
+    assert done.exception.exit_code == 5
+    told = " ".join(done.output.split())
+    assert "finished threshold/fold0: " in told
+    assert "failed threshold+broken/fold0: RuntimeError: no luck in x.nii" in told
+    assert "bench.html" in told
+    page = (out / "bench.html").read_text()
+    assert "1 of 2 folds" in page
+    assert "failed: RuntimeError: no luck in x.nii" in page
+    stored = json.loads((out / "bench.json").read_text())
+    rows = {row["method"]: row for row in stored["methods"]}
+    assert rows["threshold"]["figures"]["liver_dice"]["patients"] == 2
+    # A file without a card has no figures of others beside its own.
+    other = next(row for row in stored["others"] if row["method"] == "threshold")
+    assert other["published"] == []
+    assert "5s" not in rows["threshold"]["differs"]
+    # Nothing tells whose machine it was.
+    assert str(tmp_path) not in (out / "bench.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--method", "u_net"], "no method is called u_net"),
+        (["--fold", "7"], "has folds 0 to 1, not 7"),
+        (["--budget", "soon"], "is no time"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(wrong, message, tmp_path):
+    options = ["study", "bench", "-o", str(tmp_path / "bench"), "--phantoms", "4", "--folds", "2", "--tiny"]
+    done = CliRunner().invoke(app, [*options, *wrong])
+    assert isinstance(done.exception, BadInput)
+    assert message in str(done.exception)
+    assert not (tmp_path / "bench" / "cells").exists()

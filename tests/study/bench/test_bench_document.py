@@ -9,9 +9,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import invented_bench as invented
 import pytest
 
+import invented_bench as invented
 from hepar import methods
 from hepar.errors import BadInput
 from hepar.metrics.protocols.lits import EMPTY_RULE
@@ -277,3 +277,61 @@ def test_words_of_small_things():
     assert updates_text({"updates": 39.6, "updates_asked": 400.0}) == "40 of 400"
     assert ours_text({"ours": {"liver": None}, "state": "not run"}, "liver") == "not run"
     assert ours_text({"ours": {"liver": None}, "state": "failed: x"}, "liver") == "–"
+
+
+def test_pairs_are_tested_over_the_patients_that_both_have(document):
+    pair = next(
+        row
+        for row in document["comparisons"]
+        if {row["first"], row["second"]} == {"vorontsov", "cdnn_alex"} and row["figure"] == "liver_dice"
+    )
+    # The first fold's two; the second fold has one of them alone.
+    assert pair["patients"] == 2
+    better = pair["difference"] if pair["first"] == "vorontsov" else -pair["difference"]
+    assert better > 0
+
+
+def test_false_alarms_are_lesions_of_patients_without_any(document):
+    told = {row["method"]: row for row in document["false_alarms"]}
+    # Phantom 3 is tested in the second fold, and moved labels invent nothing there.
+    assert told.keys() == {"vorontsov"}
+    assert (told["vorontsov"]["patients"], told["vorontsov"]["lesions"]) == (1, 0)
+
+
+def test_cases_come_with_fold_group_and_method(bench):
+    cases = read_bench(bench).fold_cases()
+    assert len(cases) == 2 * 2 + 3 * 2
+    assert {case.group for case in cases} == {"whole volumes"}
+    mine = [(case.fold, case.patient) for case in cases if case.method == "vorontsov"]
+    assert mine == [(0, "phantom000"), (0, "phantom001"), (1, "phantom002"), (1, "phantom003")]
+    assert all(case.facts["truth_liver_ml"] > 0 for case in cases)
+
+
+def test_a_failed_cell_has_no_figures_and_no_costs(document):
+    row = row_of(document, "gruber")
+    assert set(row["figures"].values()) == {None}
+    assert row["cost"] == {"card_parameters": methods.card("gruber").parameters}
+    assert row["converged"] is None
+    third = row_of(document, "gruber", "others")
+    assert third["ours"] == {"liver": None, "tumour": None}
+    assert third["state"].startswith("failed")
+
+
+def test_loose_slices_have_dice_and_no_distances(tmp_path):
+    out = invented.write_study(tmp_path, group="slices256")
+    invented.write_cell(out, "unet", 0)
+    row = row_of(bench_document(read_bench(out)), "unet")
+    assert row["figures"]["liver_dice"]["patients"] == 2
+    assert row["figures"]["liver_assd_mm"] is None
+    assert set(row["lesions"].values()) == {None}
+
+
+def test_a_method_whose_every_fold_converged_says_yes_and_one_doubt_is_enough(tmp_path):
+    out = invented.write_study(tmp_path)
+    invented.write_cell(out, "unet", 0, converged=True, convergence="flat")
+    sure = row_of(bench_document(read_bench(out)), "unet")
+    assert (sure["converged"], sure["why"], sure["state"]) == (True, "flat", "1 of 2 folds")
+    invented.write_cell(out, "unet", 1)
+    doubt = row_of(bench_document(read_bench(out)), "unet")
+    assert (doubt["converged"], doubt["state"]) == (False, "finished, not converged")
+    assert doubt["why"].startswith("the budget ended it")

@@ -201,8 +201,8 @@ def _tested_case(folder: Path, case: Case, segmenter: Segmenter) -> dict[str, An
 
 
 def _labels(segmenter: Segmenter, case: Case) -> LabelMap:
-    """A slice network sees as neighbours only slices that are; whatever else looks along z takes the stack as it is."""
-    if type(segmenter) is SlabSegmenter:
+    """A slice network sees as neighbours only slices that are; what is made of several takes the stack as it is."""
+    if isinstance(segmenter, SlabSegmenter):
         return segment_case(segmenter, case)
     return segmenter.segment(case.ct)
 
