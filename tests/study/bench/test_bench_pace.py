@@ -137,6 +137,22 @@ def test_a_stage_that_sees_boxes_is_timed_on_a_box(case):
     assert boxed[2] < whole[2]
 
 
+def test_labelling_is_timed_on_a_whole_slab_since_a_part_costs_as_much(case, monkeypatch):
+    class Slow:
+        slab = 8
+        seen: list[int] = []
+
+        def segment(self, ct):
+            self.seen.append(len(ct.values))
+            time.sleep(0.08)
+
+    monkeypatch.setattr(pace_module, "clock", lambda *_: time.monotonic())
+    slow = Slow()
+    assert pace_module._slice_seconds(slow, case, "cpu") == pytest.approx(0.01, rel=0.5)
+    assert slow.seen == [8]
+    assert pace_module._slice_seconds(None, case, "cpu") == 0.0
+
+
 def test_clocks_count_threads_on_a_cpu_and_the_wall_elsewhere():
     began = clock("cpu", 1)
     time.sleep(0.05)

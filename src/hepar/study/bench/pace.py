@@ -35,8 +35,8 @@ from hepar.volume import LabelMap, Volume
 
 # The first update prepares memory and is not counted, unless it takes this long.
 UPDATES, PATIENCE_SECONDS = 3, 15.0
-# Slices of the case that is tried on, and how many of them are labelled; one that takes long tells enough.
-SLICES, LABELLED, LONG_SECONDS = 12, 2, 2.0
+# Slices of the case that is tried on; a slab of them is labelled.
+SLICES = 12
 # Pixels of a slice where a method works in millimetres.
 USUAL_SIDE = 512
 
@@ -146,16 +146,10 @@ def _slice_seconds(segmenter: SlabSegmenter | None, case: Case, device: str) -> 
     if segmenter is None:
         return 0.0
     device, threads = pick_device(device), this_machine(device).threads
-    ct = case.ct.axial()
-    seconds = 0.0
-    # The first one prepares memory.
-    for count in (1, min(LABELLED, len(ct.values))):
-        started = clock(device, threads)
-        segmenter.segment(ct.slab(0, count))
-        seconds = (clock(device, threads) - started) / count
-        if seconds > LONG_SECONDS:
-            break
-    return seconds
+    started = clock(device, threads)
+    # A part of a slab takes as long as a whole one.
+    segmenter.segment(case.ct.axial().slab(0, segmenter.slab))
+    return (clock(device, threads) - started) / segmenter.slab
 
 
 def _cost(training: Any) -> tuple[int, float | None, tuple[int, ...]]:
