@@ -140,7 +140,9 @@ def test_a_stage_that_sees_boxes_is_timed_on_a_box(case):
 def test_labelling_is_timed_on_a_whole_slab_since_a_part_costs_as_much(case, monkeypatch):
     class Slow:
         slab = 8
-        seen: list[int] = []
+
+        def __init__(self) -> None:
+            self.seen: list[int] = []
 
         def segment(self, ct):
             self.seen.append(len(ct.values))
