@@ -150,7 +150,8 @@ def test_labelling_is_timed_on_a_whole_slab_since_a_part_costs_as_much(case, mon
 
     monkeypatch.setattr(pace_module, "clock", lambda *_: time.monotonic())
     slow = Slow()
-    assert pace_module._slice_seconds(slow, case, "cpu") == pytest.approx(0.01, rel=0.5)
+    # An eighth of the call, however late a busy machine wakes it.
+    assert 0.0099 < pace_module._slice_seconds(slow, case, "cpu") < 0.08
     assert slow.seen == [8]
     assert pace_module._slice_seconds(None, case, "cpu") == 0.0
 
