@@ -13,6 +13,7 @@ from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
 from hepar.nets.dilated_fcn import DilatedFcn
 from hepar.nets.encoder_decoder import EncoderDecoder
+from hepar.nets.from_monai import SegResnet3d, SwinUnetr3d
 from hepar.nets.joined_fcn import JoinedFcn
 from hepar.nets.long_short_unet import LongShortUnet
 from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
@@ -55,8 +56,10 @@ NETWORKS: dict[str, Any] = {
         PlannedUnet3d,
         ResidualUnet,
         ResidualUnet3d,
+        SegResnet3d,
         ShortSkipUnet,
         SideOutputs,
+        SwinUnetr3d,
         TileDetector,
         Unet,
     )

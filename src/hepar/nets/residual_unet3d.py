@@ -9,7 +9,7 @@ sample i of a coarser map lies exactly on sample 2i of the finer one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -56,6 +56,11 @@ class ResidualUnet3d:
                 f"blocks of {self.side} voxels, slices of {self.slice_mm} mm; expected {least} or a larger multiple of "
                 f"{least // 2} with these stages, and a spacing above 0 mm"
             )
+
+    def tiny(self) -> ResidualUnet3d:
+        """A network for phantoms."""
+        shallow = replace(self, side=16, slice_mm=19.0, channels=(40, 80, 120), blocks=(1, 1, 1), deep_heads=1)
+        return replace(shallow, width=0.2)
 
     def build(self, seed: int = 0) -> ResidualUnet3dNetwork:
         """The network with He-initialised weights and zero heads: its first loss is ln(classes)."""
