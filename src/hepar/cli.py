@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 import hepar
+from hepar.cli_dicom import series
 from hepar.cli_engine import bench
 from hepar.cli_study import study
 from hepar.errors import HeparError, MissingExtra
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study, name="study")
+app.command()(series)
 # Libraries that the base install lacks, and the extra that brings each.
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "train"}
 In = Annotated[

@@ -20,10 +20,9 @@ AIR, TISSUE, LIVER = -1000, 40, 110
 
 
 def ball_hu(place_mm: np.ndarray, middle_mm: Sequence[float], radius_mm: float) -> np.ndarray:
-    """A liver-like ball in a wide body in air at LPS places (..., 3): known at every point of space."""
+    """A liver-like ball in a larger one of soft tissue, in air, at LPS places (..., 3): known at every point."""
     away = np.linalg.norm(place_mm - np.asarray(middle_mm), axis=-1)
-    sideways = np.abs(place_mm[..., 0] - middle_mm[0])
-    return np.where(away <= radius_mm, LIVER, np.where(sideways <= 1.6 * radius_mm, TISSUE, AIR)).astype(np.int16)
+    return np.where(away <= radius_mm, LIVER, np.where(away <= 1.4 * radius_mm, TISSUE, AIR)).astype(np.int16)
 
 
 @dataclass(frozen=True)

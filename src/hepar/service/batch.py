@@ -30,7 +30,10 @@ log = logging.getLogger("hepar")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case; `message` says why it failed or was skipped, `error` is what failed it."""
+    """What became of one case; `message` says why it failed or was skipped, `error` is what failed it.
+
+    `notes` are the reader's: which series was picked, what was repaired.
+    """
 
     id: str
     status: Literal["segmented", "skipped", "failed"]
@@ -39,6 +42,7 @@ class Outcome:
     liver_ml: float | None = None
     tumour_ml: float | None = None
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,7 @@ def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
         return Outcome(scan.id, "failed", message, HeparError(message))
     measured = volumes(found.labels)
     seconds_all = time.monotonic() - started
-    return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all)
+    return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all, ct.notes)
 
 
 def _record(

@@ -56,6 +56,8 @@ def batch_listener() -> Iterator[Listener]:
             # A lone scan's failure is the command's own: it is told once, on stderr.
             if outcome.status != "failed" or cases > 1:
                 bar.console.print(_outcome_line(outcome), soft_wrap=True)
+            for note in outcome.notes:
+                bar.console.print(f"[yellow]note[/yellow]       {escape(note)}", soft_wrap=True)
 
         yield Listener(started, slices, ended)
 
