@@ -11,15 +11,13 @@ import unicodedata
 
 # English, German, French, Italian and Spanish; on text without accents, in lower case, with spaces for punctuation.
 PATTERNS = {
-    "native": r"nativ[ea]?|plain|unenhanced|non ?contrast|non ?enhanced|pre ?contrast|without contrast|"
-    r"no contrast|w ?o contrast|ohne km|sans (?:injection|contraste|iv|pdc)|sin contraste|basale?",
+    "native": r"nativ[ea]?|plain|unenhanced|(?:non|no|pre|without|w ?o) ?contrast|non ?enhanced|ohne km|"
+    r"sans (?:injection|contraste|iv|pdc)|sin contraste|basale?",
     "arterial": r"arteri\w*|art(?: ?phase| ?ph)?|hap|late art",
-    "portal": r"porto?(?: ?(?:venous|venos|veineux|venosa|venoso|ven))?|portal\w*|portoven\w*|pvp?|hepatic venous|"
-    r"portale?",
-    "venous": r"venous|venos\w*|ven|veineux|veineuse|venosa|venoso|venosa?",
+    "portal": r"porto?|portal\w*|portoven\w*|pvp?|hepatic venous",
+    "venous": r"venous|venos\w*|ven|veineu(?:x|se)",
     "delayed": r"delay(?:ed)?|spat\w*|tardi\w*|equilibrium|excretory|late(?! art)|washout|[3-9] ?min|1[05] ?min",
-    "contrast": r"(?:mit )?km|c\+|ce|with contrast|iv contrast|post contrast|enhanced|contrast|avec injection|"
-    r"contraste",
+    "contrast": r"km|ce|enhanced|contraste?|avec injection",
     "lung": r"lung\w*|lunge|poumons?|pulmo\w*|polmon\w*|hrct",
     "bone": r"bones?|knochen|os|osseux|hueso|ossa|spine|wirbel\w*",
     "projection": r"mip|minip|average|avg ip|vrt?|3d|thick mip",
@@ -41,7 +39,7 @@ def words_in(text: str) -> frozenset[str]:
     "late arterial" is arterial, not delayed; "non contrast" is native and no contrast.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    spaced = " ".join(re.findall(r"[a-z]+|\d+|c\+", plain))
+    spaced = " ".join(re.findall(r"[a-z]+|\d+", plain))
     found = {word for word, pattern in COMPILED.items() if pattern.search(spaced)}
     if "native" in found:
         found.discard("contrast")
