@@ -74,7 +74,8 @@ class OfABall(Deep3dMethod):
 
 
 def method(inner: tuple[str, ...] = ("b", "c"), **more: object) -> SurfaceMethod:
-    network = OfABall(ResidualUnet3d(), prepare=(Window(0, 200),), grid=InPlaneGrid(pixel_mm=4.0, multiple=1))
+    recipe = Recipe(sampling="patient_balanced")
+    network = OfABall(ResidualUnet3d(), (Window(0, 200),), InPlaneGrid(pixel_mm=4.0, multiple=1), recipe)
     # No field of the method: settings are the same whoever is held back.
     object.__setattr__(network, "inner", inner)
     return SurfaceMethod(network, **({"tried": (BY_MAP, BY_HU), "voxel_mm": 4.0} | more))  # type: ignore[arg-type]
@@ -196,5 +197,6 @@ def test_each_changes_the_network_and_tiny_all():
     changed = method().each(lambda one: replace(one, recipe=Recipe(epochs=3)))
     assert changed.recipe.epochs == 3 and changed.tried == (BY_MAP, BY_HU)
     small = method().tiny()
-    assert (small.voxel_mm, small.liver.grid.pixel_mm, len(small.tried)) == (6.0, 6.0, 1)
-    assert small.liver.network.width == 0.1
+    assert small.liver == method().liver.tiny()
+    # The phantom of the contract has pixels of 6 mm, and one surface is enough for it.
+    assert (small.voxel_mm, small.tried) == (6.0, (replace(BY_MAP, updates=2, most_steps=60),))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from hepar.classical.surface_evolution import Evolution
 from hepar.errors import BadInput
 from hepar.files import write_json
 from hepar.inference.surface import SurfaceSegmenter, load_surface, moved, save_surface
-from hepar.preprocess import InPlaneGrid
 from hepar.training.cascade import liver_only
 from hepar.training.deep_method3d import Deep3dMethod
 from hepar.training.loop import Listener
@@ -55,7 +54,8 @@ class SurfaceMethod:
 
     def tiny(self) -> SurfaceMethod:
         """The same method, small enough to learn one phantom of 6 mm pixels by heart."""
-        return replace(self.each(_by_heart), voxel_mm=6.0, tried=(replace(self.tried[0], updates=2, most_steps=60),))
+        surface = replace(self.tried[0], updates=2, most_steps=60)
+        return replace(self.each(Deep3dMethod.tiny), voxel_mm=6.0, tried=(surface,))
 
     def train(
         self, cases: Sequence[Case], folder: Path, listen: Listener = lambda _: None, device: str = "auto"
@@ -119,28 +119,3 @@ class SurfaceMethod:
                 dice.append(round(2 * shared / max(1, found + int(truth.sum())), 4))
             rows.append({"case": case.id, "dice": dice})
         return rows
-
-
-def _by_heart(method: Deep3dMethod) -> Deep3dMethod:
-    """A tenth of three stages' channels, blocks of 32 voxels of 10 x 6 x 6 mm, 66 updates."""
-    small = replace(cast(Any, method.network), side=32, slice_mm=10, channels=(40, 80, 120), blocks=(1, 1, 1),
-                    deep_heads=0, width=0.1)  # fmt: skip
-    recipe = replace(
-        method.recipe,
-        optimizer="adam",
-        learning_rate=1e-2,
-        weight_decay=0.0,
-        schedule="cosine",
-        warmup_updates=0,
-        epochs=22,
-        batch=2,
-        micro_batch=2,
-        sampling="patient_balanced",
-        samples_per_epoch=6,
-        augmentation=None,
-        patch=None,
-        ema=0.0,
-        precision="fp32",
-        validation_share=0.0,
-    )
-    return replace(method, network=small, grid=InPlaneGrid(pixel_mm=6.0, multiple=1), recipe=recipe)
