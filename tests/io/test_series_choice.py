@@ -125,7 +125,8 @@ def test_a_tilted_gantry_is_axial_and_a_steep_plane_is_oblique(tmp_path):
     ("said", "phase"),
     [
         ("ABD PORTAL VENOUS 5.0", "portal venous"), ("Abdomen portalvenös", "portal venous"),
-        ("PV phase", "portal venous"), ("TAP temps portal", "portal venous"), ("Abd_pv_1.5", "portal venous"), ("Oberbauch venös", "portal venous"),
+        ("PV phase", "portal venous"), ("TAP temps portal", "portal venous"), ("Abd_pv_1.5", "portal venous"),
+        ("Oberbauch venös", "portal venous"),
         ("late arterial", "arterial"), ("Leber arteriell", "arterial"), ("FOIE ARTERIEL", "arterial"),
         ("HAP", "arterial"), ("NATIV", "native"), ("Non-contrast abdomen", "native"), ("without contrast", "native"),
         ("sans injection", "native"), ("Liver w/o contrast", "native"), ("Delayed 5 min", "delayed"),

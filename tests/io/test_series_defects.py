@@ -122,6 +122,16 @@ def test_fewer_slices_than_announced_are_noted(tmp_path):
     assert named(only(tmp_path)) == []
 
 
+def test_a_lone_slice_is_a_scan_of_its_thickness_and_none_without(tmp_path):
+    lone = SOUND.but(at=(3,), tags={"SliceThickness": 5.0})
+    reading = written(tmp_path / "thick", lone)
+    assert reading.findings == (f.LoneSlice(5.0),)
+    assert reading.volume.geometry.spacing_mm == pytest.approx((5.0, 1.5, 1.8))
+    lone.but(tags={"SliceThickness": None}).write(tmp_path / "unknown")
+    with pytest.raises(BadInput, match="one slice without a SliceThickness"):
+        read(tmp_path / "unknown")
+
+
 # Copies and conflicts
 
 

@@ -96,8 +96,10 @@ def straightening(stack: Stack, step_mm: float, *, tilted: bool) -> Straightenin
         shifts = shifts - lead
         affine[:3, 0] = stack.normal * step
         affine[:3, 3] += affine[:3, 1:3] @ lead
+    elif count > 1:
+        affine[:3, 0] = (stack.slices[-1].position_mm - first.position_mm) / (count - 1)
     else:
-        affine[:3, 0] = (stack.slices[-1].position_mm - first.position_mm) / max(1, count - 1)
+        affine[:3, 0] = stack.normal * step
     grown = np.ceil(shifts.max(axis=0) - 1e-9).astype(int)
     shape = (count, first.rows + int(grown[0]), first.columns + int(grown[1]))
     return Straightening(Geometry(shape, affine), at, shifts)
