@@ -11,9 +11,11 @@ from hepar.errors import BadModel
 from hepar.nets.cdnn_alex import CdnnAlex
 from hepar.nets.cdnn_resnet18 import CdnnResnet18
 from hepar.nets.cdnn_squeeze import CdnnSqueeze
+from hepar.nets.dense_unet import DenseUnet
 from hepar.nets.dilated_fcn import DilatedFcn
 from hepar.nets.encoder_decoder import EncoderDecoder
 from hepar.nets.from_monai import SegResnet3d, SwinUnetr3d
+from hepar.nets.hybrid_dense_unet import HybridDenseUnet
 from hepar.nets.joined_fcn import JoinedFcn
 from hepar.nets.long_short_unet import LongShortUnet
 from hepar.nets.planned_unet import PlannedUnet, PlannedUnet3d
@@ -49,7 +51,9 @@ NETWORKS: dict[str, Any] = {
         CdnnAlex,
         CdnnResnet18,
         CdnnSqueeze,
+        DenseUnet,
         DilatedFcn,
+        HybridDenseUnet,
         JoinedFcn,
         LongShortUnet,
         PlannedUnet,
