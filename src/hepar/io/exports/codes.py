@@ -1,4 +1,4 @@
-"""The codes that exports speak: SNOMED CT, DICOM's own and UCUM, with the meanings of PS3.16 and their lists."""
+"""The codes that exports speak: SNOMED CT, DICOM's own and UCUM, with the meanings of PS3.16."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from hepar.io.exports.marked import Maker
 SNOMED, DICOM, UCUM = "SCT", "DCM", "UCUM"
 LIVER = ("10200004", SNOMED, "Liver")
 NEOPLASM = ("108369006", SNOMED, "Neoplasm")
-ANATOMY = ("123037004", SNOMED, "Anatomical Structure")
+ANATOMY = ("91723000", SNOMED, "Anatomical Structure")
 ABNORMAL = ("49755003", SNOMED, "Morphologically Abnormal Structure")
 VOLUME = ("118565006", SNOMED, "Volume")
-LONG_AXIS = ("103339001", SNOMED, "Long Axis")
-SHORT_AXIS = ("103340004", SNOMED, "Short Axis")
+LONG_AXIS = ("103339001", SNOMED, "Long axis")
+SHORT_AXIS = ("103340004", SNOMED, "Short axis")
 ATTENUATION = ("112031", DICOM, "Attenuation Coefficient")
 MEAN = ("373098007", SNOMED, "Mean")
-CT_ABDOMEN = ("169070004", SNOMED, "CT of abdomen")
+CT = ("25045-6", "LN", "CT unspecified body region")
 COMMENT = ("121106", DICOM, "Comment")
-ML, MM, HU = ("mL", UCUM, "milliliter"), ("mm", UCUM, "millimeter"), ("[hnsf'U]", UCUM, "Hounsfield unit")
-INTELLIGENCE = ("123109", DICOM, "Artificial Intelligence")
+# A cubic centimetre is a millilitre; it is the one that CID 7462, units of volume, lists.
+ML, MM, HU = ("cm3", UCUM, "cubic centimeter"), ("mm", UCUM, "mm"), ("[hnsf'U]", UCUM, "Hounsfield unit")
+INTELLIGENCE = ("123110", DICOM, "Artificial Intelligence")
 # No standard code says whether tumours were looked for; 99 begins the name of a private scheme.
-ASSESSMENT = ("TUMOUR_ASSESSMENT", "99HEPAR", "Tumour assessment")
+ASSESSMENT = ("TUMOUR_ASSESS", "99HEPAR", "Tumour assessment")
 ASSESSED = ("ASSESSED", "99HEPAR", "Assessed")
 NOT_ASSESSED = ("NOT_ASSESSED", "99HEPAR", "Not assessed")
 
