@@ -150,7 +150,9 @@ def test_bad_files_in_a_folder_are_listed_and_the_good_ones_segmented(
         assert f"failed {case}:" in finished.out
     assert finished.out.count("segmented ") == 2
     results = files_in(tmp_path / "out")
-    assert {name.split(".")[0] for name in results} == {"a_good", "z_good"}
+    notes = {name for name in results if name.endswith(".failed.json")}
+    assert notes == {f"{case}.failed.json" for case in ("truncated", "NaN", "labels_as_CT")}
+    assert {name.split(".")[0] for name in set(results) - notes} == {"a_good", "z_good", "cohort"}
     assert np.array_equal(read_labels(tmp_path / "out" / "z_good.nii.gz").labels, truth.labels)
 
 

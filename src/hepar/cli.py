@@ -108,20 +108,34 @@ def segment(
     engine: Program = "auto",
     precision: Precision = "auto",
     threads: Annotated[int, typer.Option(help="Threads of the network; 0: all cores.")] = 0,
+    shard: Annotated[
+        str, typer.Option(help="i/N: every N-th scan from the i-th on; without, processes share.")
+    ] = "1/1",
+    retries: Annotated[int, typer.Option(help="How often a scan of a folder that failed is tried again.")] = 2,
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
-    from hepar.inference import open_model
-    from hepar.inference.couinaud import open_couinaud
     from hepar.inference.engine import EngineOptions
-    from hepar.service.batch import Job, require_success, segment_batch
+    from hepar.service.batch import require_success
+    from hepar.service.cohort.local import segment_cohort
+    from hepar.service.cohort.order import CohortOrder, Shard
     from hepar.service.console import batch_listener, say, show_model
 
-    opened = open_model(model).fast if fast else open_model(model)
-    segments = open_couinaud(couinaud_model) if couinaud or couinaud_model else None
-    show_model(opened)
     wanted = EngineOptions(device, engine, precision, threads)
+    order = CohortOrder(
+        ct,
+        out,
+        model,
+        fast,
+        wanted,
+        report,
+        couinaud,
+        couinaud_model,
+        Shard.parse(shard),
+        retries if ct.is_dir() else 0,
+    )
+    show_model(order.opened())
     with batch_listener() as listener:
-        outcomes = segment_batch(ct, Job(out, opened, wanted, report, listener, segments))
+        outcomes = segment_cohort(order, listener)
     if any(outcome.status != "failed" for outcome in outcomes):
         say(f"results are in '{out.name}'")
     require_success(outcomes)

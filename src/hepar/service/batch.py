@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hepar.errors import BadInput, BadModel, HeparError, SomeCasesFailed
 from hepar.files import replace_whole, require_writable, write_json
 from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
@@ -100,6 +102,18 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     a file that a result would replace, and OutputError when nothing can be
     written to `out`.
     """
+    scans, engines = opened_batch(source, job)
+    outcomes = []
+    for number, scan in enumerate(scans):
+        job.listener.started(number, len(scans), scan.id)
+        outcome = segment_one(scan, job, engines)
+        job.listener.ended(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def opened_batch(source: Path, job: Job) -> tuple[list[Scan], Engines]:
+    """The scans of `source` and what labels them, once nothing stands against either. Raises as `segment_batch`."""
     scans = find_scans(source)
     if job.single_file and len(scans) > 1:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans but '{job.out.name}' is one file; give a folder")
@@ -113,13 +127,7 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     )
     require_writable(job.out.parent if job.single_file else job.out)
     _sweep(job.out.parent if job.single_file else job.out)
-    outcomes = []
-    for number, scan in enumerate(scans):
-        job.listener.started(number, len(scans), scan.id)
-        outcome = _one_case(scan, job, engines)
-        job.listener.ended(outcome)
-        outcomes.append(outcome)
-    return outcomes
+    return scans, engines
 
 
 def require_success(outcomes: Sequence[Outcome]) -> None:
@@ -192,7 +200,8 @@ def _listed(steps: Sequence[object]) -> str:
     return ", then ".join(repr(step) for step in steps) or "none"
 
 
-def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
+def segment_one(scan: Scan, job: Job, engines: Engines) -> Outcome:
+    """Segment and write one scan, or pass it over where that was done; raises nothing, the outcome tells."""
     started = time.monotonic()
     try:
         ct = scan.read()
@@ -212,7 +221,8 @@ def _one_case(scan: Scan, job: Job, engines: Engines) -> Outcome:
         if placed:
             write_voxels(placed.segments.labels, placed.segments.geometry, job.segments_of(scan.id))
         if not job.single_file:
-            facts = {"voxels": voxels, "seconds": seconds, "engine": engines.liver.engine}
+            facts = {"voxels": voxels, "labels": label_fingerprint(found.labels), "seconds": seconds}
+            facts["engine"] = engines.liver.engine
             _record(scan.id, ct, (found, placed), job, facts)
     except HeparError as error:
         return Outcome(scan.id, "failed", str(error), error)
@@ -252,6 +262,13 @@ def _fingerprint(ct: Volume) -> str:
     hashed = hashlib.sha256(ct.geometry.affine.tobytes())
     for part in ct.values:
         hashed.update(part.tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def label_fingerprint(found: LabelMap) -> str:
+    """Tells whether two machines found the same: labels and where they lie."""
+    hashed = hashlib.sha256(found.geometry.affine.tobytes())
+    hashed.update(np.ascontiguousarray(found.labels).tobytes())
     return hashed.hexdigest()[:16]
 
 
