@@ -239,16 +239,22 @@ def test_phases_without_any_header_are_told_by_instance_numbers(tmp_path, number
     assert read_series(second).volume.values.max() == 135
 
 
-def test_phases_with_mixed_up_instance_numbers_are_an_error(tmp_path):
-    def mixed(offset: int):
-        def edit(k: int, data: Dataset) -> None:
-            data.InstanceNumber = 5 * k % 48 + offset
+@pytest.mark.parametrize(
+    ("arterial", "portal"),
+    [
+        (lambda k: k + 1 + 48 * (k >= 12), lambda k: k + 200 - 150 * (k >= 12)),  # they change places half way
+        (lambda k: 5 * k % 24 + 1, lambda k: 5 * k % 24 + 101),
+        (lambda k: 3 * k, lambda k: 3 * k + 2),
+    ],
+)
+def test_phases_with_mixed_up_instance_numbers_are_an_error(tmp_path, arterial, portal):
+    for phase, number in ((ARTERIAL, arterial), (PORTAL, portal)):
 
-        return edit
+        def edit(k: int, data: Dataset, number=number) -> None:
+            data.InstanceNumber = number(k)
 
-    ARTERIAL.but(edit=mixed(1)).write(tmp_path)
-    PORTAL.but(edit=mixed(100 - 48 * 2)).write(tmp_path)
-    assert f.ConflictingSlices in named(only(tmp_path))
+        phase.but(edit=edit).write(tmp_path)
+    assert named(only(tmp_path)) == [f.ConflictingSlices]
 
 
 def test_phases_with_two_kernels_each_are_four_stacks(tmp_path):

@@ -165,7 +165,10 @@ def _by_pauses(slices: tuple[Slice, ...]) -> list[tuple[Slice, ...]]:
 
 
 def _by_instance(stack: Stack) -> list[list[Slice]]:
-    """Parts told by instance numbers: one stack after another, or slice by slice in turn; none where neither fits."""
+    """Parts told by instance numbers: one stack after another, or slice by slice in turn; none where neither fits.
+
+    Numbers must run without a break in either: where they jump, parts could change places.
+    """
     levels = stack.levels()
     count = len(levels[0])
     numbers = [one.tags.instance for one in stack.slices]
@@ -174,11 +177,11 @@ def _by_instance(stack: Stack) -> list[list[Slice]]:
     if None in numbers or len(set(numbers)) < len(numbers):
         return []
     # At one height slices stand by instance number: the j-th of each is of part j in both cases.
-    parts = [[level[part] for level in levels] for part in range(count)]
-    ends = [(min(map(_instance, part)), max(map(_instance, part))) for part in parts]
-    follow = all(before[1] < after[0] for before, after in pairwise(ends))
-    in_turn = all(_instance(level[-1]) - _instance(level[0]) == count - 1 for level in levels)
-    return parts if follow or in_turn else []
+    table = np.array([[_instance(one) for one in level] for level in levels])
+    steps = np.diff(table, axis=0)
+    follow = (np.abs(steps) == 1).all() and (steps == steps[0, 0]).all()
+    in_turn = (np.abs(steps) == count).all() and (steps == steps[0, 0]).all() and (np.diff(table, axis=1) == 1).all()
+    return [[level[part] for level in levels] for part in range(count)] if follow or in_turn else []
 
 
 def _instance(one: Slice) -> int:
