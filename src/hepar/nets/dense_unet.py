@@ -105,8 +105,8 @@ class Transition(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         mixed = self.conv(F.relu(self.norm(maps)))
         if mixed.ndim == 4:
-            return F.avg_pool2d(mixed, 2, ceil_mode=True, count_include_pad=False)
-        return F.avg_pool3d(mixed, (1, 2, 2), ceil_mode=True, count_include_pad=False)
+            return F.avg_pool2d(mixed, 2, ceil_mode=True)
+        return F.avg_pool3d(mixed, (1, 2, 2), ceil_mode=True)
 
 
 class DenseEncoder(nn.Module):
