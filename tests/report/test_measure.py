@@ -11,7 +11,7 @@ import pytest
 from hepar.errors import GeometryMismatch
 from hepar.files import write_json
 from hepar.geometry import Geometry
-from hepar.report.measure import measurements_of, tumour_table, volumes
+from hepar.report.measure import measurements_of, tumour_table, tumours_of, volumes
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
 
 GRID = Geometry.from_spacing((12, 40, 50), (5.0, 2.0, 1.0), (-10.0, 20.0, 30.0))
@@ -138,3 +138,31 @@ def test_the_confidence_of_a_tumour_is_its_mean_probability_whatever_the_axes():
         rows = tumour_table(ct, found, probability=probability)
         assert [row.confidence for row in rows] == pytest.approx([0.8, 0.2])
         assert tumour_table(ct, found)[0].confidence is None
+
+
+def test_both_diameters_are_of_one_slice_which_is_named():
+    labels = np.zeros(GRID.shape)
+    labels[2:5, 10:13, 10:20] = TUMOUR
+    labels[4, 8:16, 6:26] = TUMOUR
+    row = tumour_table(*scan(labels))[0]
+    assert row.diameter_slice == 5  # counted from 1
+    assert row.longest_axial_diameter_mm > row.perpendicular_axial_diameter_mm > 0
+
+
+def test_numbered_tumours_are_those_of_the_table(labels):
+    ct, found = scan(labels)
+    tumours = tumours_of(found.axial())
+    each, together = tumours.numbered(5), tumours.numbered(1)
+    for row in tumour_table(ct, found):
+        voxels = np.count_nonzero(each == row.number)
+        assert voxels * found.geometry.voxel_volume_mm3 / 1000 == pytest.approx(row.volume_ml)
+    assert each.max() == together.max() == 2
+    assert np.array_equal(together > 0, found.axial().tumour)
+
+
+def test_tumours_beyond_the_most_share_a_number():
+    labels = np.zeros(GRID.shape)
+    for k in range(5):
+        labels[2 * k, 5, 3 : 9 - k] = TUMOUR
+    numbered = tumours_of(scan(labels)[1].axial()).numbered(3)
+    assert [np.count_nonzero(numbered == n) for n in (1, 2, 3, 4, 5)] == [6, 5, 4, 3 + 2, 0]

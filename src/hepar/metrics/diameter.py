@@ -1,4 +1,4 @@
-"""The longest axial diameter of a lesion, in mm: what a radiologist measures for RECIST.
+"""The longest axial diameter of a lesion and the one across it, in mm: what a radiologist measures for RECIST.
 
 In each axial slice the lesion's outline runs halfway between a voxel of the
 lesion and its neighbour outside, through the middles of the voxels' sides. The
@@ -13,6 +13,8 @@ On an oblique scan the slices are those nearest to axial, as they were stored.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,3 +89,93 @@ def _longest_mm(points: NDArray[np.float64]) -> float:
     if len(points) > FEW:
         points = points[ConvexHull(points).vertices]
     return float(pdist(points).max())
+
+
+@dataclass(frozen=True)
+class AxialAxes:
+    """Both axes of a lesion in one axial slice, as a reader would measure them with calipers.
+
+    `slice` is the array's z, ends are places (y, x) in voxels. `short_mm` is
+    the longest way across the outline's hull at a right angle to the longest
+    diameter (RECIST's and the WHO's perpendicular diameter), so it is never the
+    larger one.
+    """
+
+    long_mm: float
+    short_mm: float
+    slice: int
+    long_ends: tuple[tuple[float, float], tuple[float, float]]
+    short_ends: tuple[tuple[float, float], tuple[float, float]]
+
+
+def axial_axes(lesion: NDArray[np.bool_], grid: Geometry) -> AxialAxes:
+    """The axes of one lesion (z, y, x), not empty, on an axial grid, in the slice of its longest diameter.
+
+    Of slices with equal diameters the first. Outlines and diameters are those
+    of `axial_diameters_mm`.
+    """
+    plane = np.linalg.qr(grid.affine[:3, 1:3])[1]
+    longest: tuple[float, int, NDArray[np.float64]] = (-1.0, 0, np.empty((0, 2)))
+    for z in np.flatnonzero(lesion.any(axis=(1, 2))).tolist():
+        corners = _hull(_outline(lesion[z]) @ plane.T)
+        diameter = _longest_of(corners)[0]
+        # Rounding must not make a later slice of the same size the longest.
+        if diameter > longest[0] + 1e-9:
+            longest = diameter, z, corners
+    _, z, corners = longest
+    long_mm, start, stop = _longest_of(corners)
+    across = _widest_chord(corners, (stop - start) / long_mm)
+    back = np.linalg.inv(plane).T
+    long_ends, short_ends = ((np.stack(ends) @ back).tolist() for ends in ((start, stop), across))
+    short_mm = float(np.linalg.norm(across[1] - across[0]))
+    return AxialAxes(long_mm, short_mm, z, _pair(long_ends), _pair(short_ends))
+
+
+def _pair(ends: list[list[float]]) -> tuple[tuple[float, float], tuple[float, float]]:
+    (a, b), (c, d) = ends
+    return (a, b), (c, d)
+
+
+def _outline(part: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Middles of the sides (n, 2) of the first and last pixel of each row, in voxels (y, x)."""
+    rows = np.flatnonzero(part.any(axis=1))
+    first = part[rows].argmax(axis=1)
+    last = part.shape[1] - 1 - part[rows, ::-1].argmax(axis=1)
+    ends = np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])])
+    return np.asarray((ends[:, None, :] + SIDES).reshape(-1, 2), dtype=np.float64)
+
+
+def _hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The corners of the convex hull in order; side middles never all lie on one line."""
+    from scipy.spatial import ConvexHull
+
+    return np.asarray(points[ConvexHull(points).vertices])
+
+
+def _longest_of(corners: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    apart = np.linalg.norm(corners[:, None] - corners[None], axis=-1)
+    i, j = np.unravel_index(apart.argmax(), apart.shape)
+    return float(apart[i, j]), corners[i], corners[j]
+
+
+def _widest_chord(
+    corners: NDArray[np.float64], along: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ends of the longest chord of a convex polygon at a right angle to the unit vector `along`.
+
+    The chord's length is concave and linear between corners, so it is longest at one.
+    """
+    across = np.array([-along[1], along[0]])
+    t, v = corners @ along, corners @ across
+    next_t, next_v = np.roll(t, -1), np.roll(v, -1)
+    best = (corners[0], corners[0], -1.0)
+    for at in t:
+        meets = (np.minimum(t, next_t) <= at + 1e-12) & (at - 1e-12 <= np.maximum(t, next_t))
+        run = next_t - t
+        share = np.divide(at - t, run, out=np.zeros_like(t), where=np.abs(run) > 1e-12)
+        # An edge at a right angle to the axis is met as a whole: both its ends count, as corners.
+        places = (v + np.clip(share, 0, 1) * (next_v - v))[meets]
+        low, high = float(places.min()), float(places.max())
+        if high - low > best[2]:
+            best = (at * along + low * across, at * along + high * across, high - low)
+    return best[0], best[1]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist
 
 from hepar.errors import GeometryMismatch
+from hepar.metrics.diameter import axial_axes
 from hepar.volume import LIVER, TUMOUR, LabelMap, Volume
 
 COMPONENT_RULE = "A tumour is one group of tumour voxels that share faces (6-connectivity)."
 CONFIDENCE_RULE = "Confidence: the mean of the model's tumour probability over the tumour's voxels."
-DIAMETER_RULE = "Longest diameter: the greatest distance across the tumour within one axial slice, outer voxel edges."
+DIAMETER_RULE = (
+    "Longest diameter: the greatest distance across the tumour within one axial slice, outer voxel edges. "
+    "Perpendicular: the longest way across its outline's hull in the same slice, at a right angle to it."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class TumourRow:
     """One tumour.
 
     `position_mm` is its centre of mass in LPS (x, y, z), `axial_slice` the
-    slice that it lies in, counted from 1 at the feet as in the pictures;
+    slice that it lies in, `diameter_slice` the one in which both diameters are
+    measured, counted from 1 at the feet as in the pictures;
     `mean_hu` is the mean over its voxels. `confidence` is the mean of the
     model's tumour probability, 0 to 1; None where only labels are known.
     """
@@ -47,6 +50,8 @@ class TumourRow:
     number: int
     volume_ml: float
     longest_axial_diameter_mm: float
+    perpendicular_axial_diameter_mm: float
+    diameter_slice: int
     mean_hu: float
     position_mm: tuple[float, float, float]
     axial_slice: int
@@ -72,22 +77,19 @@ def tumour_table(
     if probability is not None:
         probability = labels.geometry.axial().apply(probability)
     ct, labels = ct.axial(), labels.axial()
-    pieces, count = ndimage.label(labels.tumour)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    # Equal sizes keep the order of the scan, so that numbers do not depend on the sort.
-    order = np.argsort(-sizes, kind="stable")[:most]
-    boxes = ndimage.find_objects(pieces)
+    tumours = tumours_of(labels)
     rows = []
-    for number, piece in enumerate(order.tolist(), start=1):
-        box = boxes[piece]
-        mask = pieces[box] == piece + 1
+    for number, (box, mask) in enumerate(tumours.masks(most), start=1):
         centre = np.add(ndimage.center_of_mass(mask), [s.start for s in box])
         position = ct.geometry.position_mm(centre).tolist()
+        axes = axial_axes(mask, ct.geometry)
         rows.append(
             TumourRow(
                 number=number,
-                volume_ml=float(sizes[piece]) * ct.geometry.voxel_volume_mm3 / 1000,
-                longest_axial_diameter_mm=_longest_axial_mm(mask, ct),
+                volume_ml=float(np.count_nonzero(mask)) * ct.geometry.voxel_volume_mm3 / 1000,
+                longest_axial_diameter_mm=axes.long_mm,
+                perpendicular_axial_diameter_mm=axes.short_mm,
+                diameter_slice=box[0].start + axes.slice + 1,
                 mean_hu=float(ct.values[box][mask].mean(dtype=np.float64)),
                 position_mm=(position[0], position[1], position[2]),
                 axial_slice=round(float(centre[0])) + 1,
@@ -95,6 +97,39 @@ def tumour_table(
             )
         )
     return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Tumours:
+    """The groups of face-connected tumour voxels in the axial view, largest first.
+
+    `pieces` (z, y, x) is 0 or a group's number by place in the scan, `order`
+    those numbers by size. Equal sizes keep the order of the scan, so that
+    numbers of a table do not depend on the sort.
+    """
+
+    pieces: NDArray[np.int32]
+    order: NDArray[np.intp]
+    boxes: tuple[tuple[slice, slice, slice], ...]
+
+    def masks(self, most: int | None = None) -> Iterator[tuple[tuple[slice, slice, slice], NDArray[np.bool_]]]:
+        """Box and mask within it of each tumour, at most `most` of them."""
+        for piece in self.order[:most].tolist():
+            box = self.boxes[piece - 1]
+            yield box, self.pieces[box] == piece
+
+    def numbered(self, most: int) -> NDArray[np.uint8]:
+        """1 for the largest tumour and so on up to `most`, `most` + 1 for all others, 0 elsewhere; `most` below 255."""
+        lookup = np.zeros(len(self.order) + 1, np.uint8)
+        lookup[self.order] = np.minimum(np.arange(1, len(self.order) + 1), most + 1)
+        return np.asarray(lookup[self.pieces])
+
+
+def tumours_of(axial: LabelMap) -> Tumours:
+    """Single tumours of a map in the axial view (`LabelMap.axial`)."""
+    pieces, count = ndimage.label(axial.tumour)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    return Tumours(pieces, np.argsort(-sizes, kind="stable") + 1, tuple(ndimage.find_objects(pieces)))
 
 
 def require_grid_of(ct: Volume, labels: LabelMap) -> None:
@@ -113,32 +148,3 @@ def measurements_of(measured: Volumes, tumours: Sequence[TumourRow]) -> dict[str
         "tumours": [asdict(row) for row in tumours],
         "rules": {"tumour": COMPONENT_RULE, "longest_axial_diameter_mm": DIAMETER_RULE, "confidence": CONFIDENCE_RULE},
     }
-
-
-def _longest_axial_mm(mask: NDArray[np.bool_], ct: Volume) -> float:
-    """Over the slices of an axial mask (z, y, x), the greatest in-plane distance in mm."""
-    in_plane = ct.geometry.affine[:3, 1:3]
-    return max(_longest_in_slice_mm(part, in_plane) for part in mask if part.any())
-
-
-def _longest_in_slice_mm(part: NDArray[np.bool_], in_plane: NDArray[np.float64]) -> float:
-    # Only the first and last pixel of each row can lie furthest away.
-    rows = np.flatnonzero(part.any(axis=1))
-    first = part[rows].argmax(axis=1)
-    last = part.shape[1] - 1 - part[rows, ::-1].argmax(axis=1)
-    ends = np.concatenate([np.column_stack([rows, first]), np.column_stack([rows, last])]).astype(float)
-    # The middles of the pixel's edges: a row of n pixels is n pixels long.
-    half = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
-    points = np.unique((ends[:, None] + half).reshape(-1, 2), axis=0) @ in_plane.T
-    if len(points) > 60:
-        points = _hull(points, in_plane)
-    return float(pdist(points).max())
-
-
-def _hull(points: NDArray[np.float64], in_plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The corners of the convex hull of points (n, 3) that lie in one plane."""
-    flat = points @ np.linalg.pinv(in_plane).T
-    try:
-        return np.asarray(points[ConvexHull(flat).vertices])
-    except QhullError:
-        return points
