@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import SimpleITK
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -126,6 +128,24 @@ def jpeg2000(k: int, data: Dataset) -> None:
     data.PixelData = encapsulate([stream.getvalue()])
     data["PixelData"].VR = "OB"
     data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+
+
+def jpeg_lossless(k: int, data: Dataset) -> None:
+    """Process 14, selection value 1: what older archives hold."""
+    pixels = np.frombuffer(data.PixelData, np.uint16).reshape(1, data.Rows, data.Columns)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "packed.dcm"
+        writer = SimpleITK.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetCompressor("JPEG")
+        writer.UseCompressionOn()
+        writer.SetFileName(str(file))
+        writer.Execute(SimpleITK.GetImageFromArray(pixels))
+        packed = pydicom.dcmread(file)
+    data.PixelData = packed.PixelData
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
 
 
 def jpeg_ls(k: int, data: Dataset) -> None:

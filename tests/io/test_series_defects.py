@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from series_files import ROOT, SeriesFiles, jpeg2000, jpeg_ls, rle
+from series_files import ROOT, SeriesFiles, jpeg2000, jpeg_lossless, jpeg_ls, rle
 
 from hepar.errors import BadInput
 from hepar.io import find_scans, read
@@ -312,7 +312,13 @@ def test_a_slice_of_another_size_is_left_out_and_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pack", "said"), [(jpeg2000, "JPEG 2000 Lossless"), (jpeg_ls, "JPEG-LS Lossless"), (rle, "RLE Lossless")]
+    ("pack", "said"),
+    [
+        (jpeg2000, "JPEG 2000 Lossless"),
+        (jpeg_ls, "JPEG-LS Lossless"),
+        (jpeg_lossless, "JPEG Lossless SV1"),
+        (rle, "RLE Lossless"),
+    ],
 )
 def test_compressed_syntaxes_are_named_and_decoded_exactly(tmp_path, pack, said):
     reading = written(tmp_path, SOUND.but(edit=pack))

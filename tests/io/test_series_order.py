@@ -74,7 +74,7 @@ def test_a_hole_is_where_it_is_whatever_the_order(shuffled, missing):
 
 
 def test_slices_at_one_height_stand_by_instance_number():
-    made = [a_slice((0, 0, z), name=f"{n}", instance=n) for z, n in [(0, 9), (0.004, 2), (5, 1), (4.996, 7)]]
+    made = [a_slice((0, 0, z), name=f"{20 - n:02d}", instance=n) for z, n in [(0, 9), (0.004, 2), (5, 1), (4.996, 7)]]
     assert [one.tags.instance for one in stacked(made).slices] == [2, 9, 1, 7]
     assert [[one.tags.instance for one in level] for level in stacked(made).levels()] == [[2, 9], [1, 7]]
 
