@@ -76,12 +76,17 @@ def test_networks_have_sizes_and_costs_and_classical_methods_have_none(finished)
     assert (classical["parameters"], classical["gflop"], classical["updates"]) == (0, {}, 0)
 
 
-def test_a_method_without_epochs_is_fitted_and_one_cut_short_has_not_converged(finished):
+def test_a_method_without_epochs_is_fitted_and_one_cut_short_says_how_far_it_came(finished):
     assert facts_of(finished, "cheng_wei")["converged"] is True
     unet = facts_of(finished, "unet")
     assert unet["updates"] < unet["updates_asked"]
-    assert unet["converged"] is False
-    assert "the budget ended it after" in unet["convergence"]
+    # On a fast machine eight whole epochs fit, and the loss decides; on a slow one the budget does.
+    (stage,) = unet["plan"]["stages"]
+    if stage["samples_per_epoch"] is None:
+        assert "epochs" in unet["convergence"]
+    else:
+        assert unet["converged"] is False
+        assert "the budget ended it after" in unet["convergence"]
     assert any("updates" in sentence for sentence in unet["differs"])
     assert unet["updates"] == sum(stage["updates"] for stage in unet["plan"]["stages"])
 
