@@ -175,6 +175,13 @@ def test_a_new_epoch_is_shuffled_anew(bright_discs):
     assert list(first) != list(second)
 
 
+def test_a_shuffled_epoch_can_end_early_and_shows_nothing_twice(bright_discs):
+    order = epoch_order(bright_discs, replace(QUICK, samples_per_epoch=12), np.random.default_rng(0))
+    assert len(order) == len(set(order)) == 12
+    whole = epoch_order(bright_discs, replace(QUICK, samples_per_epoch=300), np.random.default_rng(0))
+    assert sorted(whole) == list(range(len(bright_discs)))
+
+
 def test_balanced_sampling_shows_tumour_far_more_often_than_it_occurs(bright_discs):
     for i in range(2, 24):
         bright_discs.labels[i] = np.minimum(bright_discs.labels[i], 1)
@@ -217,5 +224,3 @@ def test_schedules_start_at_the_rate_and_end_where_they_should(schedule, last):
 def test_impossible_recipes_are_refused():
     with pytest.raises(BadInput, match="at least 1"):
         Recipe(epochs=0)
-    with pytest.raises(BadInput, match="patient_balanced"):
-        Recipe(samples_per_epoch=10)

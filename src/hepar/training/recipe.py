@@ -78,8 +78,8 @@ STRONG = Augmentation(shear_degrees=5, **{name: step() for name, step in STEPS.i
 class Recipe:
     """One training. `batch` images make one update, computed in pieces of `micro_batch`.
 
-    `samples_per_epoch` draws that many slices with replacement, and needs a
-    `sampling` other than "shuffle", which shows each slice once.
+    `samples_per_epoch` draws that many slices with replacement; under the
+    `sampling` "shuffle", which shows each slice once, it ends an epoch after so many.
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
@@ -140,8 +140,6 @@ class Recipe:
             )
         if self.label_weights and (len(self.label_weights) != 3 or min(self.label_weights) < 0):
             raise BadInput(f"label_weights are {self.label_weights}; expected three numbers from 0, or none")
-        if self.samples_per_epoch is not None and self.sampling == "shuffle":
-            raise BadInput("samples_per_epoch needs sampling='patient_balanced' or 'third_labelled'")
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Recipe:

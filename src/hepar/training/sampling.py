@@ -23,7 +23,7 @@ TUMOUR_CENTRES = 0.5
 def epoch_order(store: SliceStore, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.int64]:
     """Slice numbers of one epoch, in order; each batch is the next `recipe.batch` of them."""
     if recipe.sampling == "shuffle":
-        order = rng.permutation(len(store)).astype(np.int64)
+        order = rng.permutation(len(store)).astype(np.int64)[: recipe.samples_per_epoch]
     else:
         order = _balanced(store, recipe, rng)
     if recipe.drop_last and len(order) >= recipe.batch:

@@ -68,9 +68,8 @@ def test_below_eight_epochs_the_updates_that_fit_become_eight_pieces():
     assert (stage.epochs, stage.updates, stage.whole) == (8, 40, False)
     recipe = planned_by(method, found).recipe
     assert (recipe.epochs, recipe.samples_per_epoch, recipe.batch) == (8, 5 * method.recipe.batch, method.recipe.batch)
-    # An epoch of some slices has to be drawn; the sentence says so.
-    assert (method.recipe.sampling, recipe.sampling) == ("shuffle", "patient_balanced")
-    assert found.sentences[1] == "joint: slices drawn patient-balanced, since its epochs do not fit"
+    assert (recipe.sampling, method.recipe.sampling) == ("shuffle", "shuffle")
+    assert found.sentences == (f"joint: 40 of {stage.updates_asked} updates (less than eight epochs)",)
 
 
 def test_a_recipe_that_draws_its_slices_keeps_its_way_of_drawing():

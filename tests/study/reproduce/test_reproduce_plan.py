@@ -212,6 +212,14 @@ def test_an_epoch_of_a_batch_larger_than_the_data_is_one_update(tmp_path):
     assert updates_an_epoch(joint_method(cell.arm, order(tmp_path), Decided()), FOLDS[0], lits(3)) == 1
 
 
+def test_an_epoch_that_ends_early_has_as_many_updates_as_it_shows(tmp_path):
+    cell, *_ = plan_cells(("table1",), 1, narrow=False)
+    method = joint_method(cell.arm, order(tmp_path), Decided())
+    drawn = [replace(method, recipe=replace(method.recipe, batch=2, samples_per_epoch=n)) for n in (6, 10**6)]
+    whole = replace(method, recipe=replace(method.recipe, batch=2))
+    assert [updates_an_epoch(one, FOLDS[0], lits(3)) for one in (*drawn, whole)] == [3, 40, 40]
+
+
 def test_a_flat_loss_has_converged_and_a_falling_or_rising_one_has_not():
     assert convergence([1.0, 0.5, 0.31, 0.3, 0.3, 0.3, 0.3, 0.3]).converged
     falling, rising = convergence([1 / n for n in range(1, 9)]), convergence([1.0] * 6 + [1.2, 1.2])

@@ -2,8 +2,8 @@
 
 All trainings of a method shrink by one factor, so each keeps its share of the
 work; none grows. Where fewer than eight whole epochs fit, the updates that fit
-are dealt into eight pieces instead, each drawn anew, so that a loss has a
-course. What is shrunk is told, in numbers of updates.
+are dealt into eight pieces instead, each drawn anew the recipe's own way, so
+that a loss has a course. What is shrunk is told, in numbers of updates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEAST_PATIENTS = 6
 
 @dataclass(frozen=True)
 class StagePlan:
-    """How one training of a method is run; `samples_per_epoch` and `sampling` None are the recipe's own."""
+    """How one training of a method is run; `samples_per_epoch` None is the recipe's own."""
 
     name: str
     times: int
@@ -38,7 +38,6 @@ class StagePlan:
     updates: int
     epochs: int
     samples_per_epoch: int | None = None
-    sampling: str | None = None
     warmup_updates: int | None = None
 
     @property
@@ -69,8 +68,6 @@ class CellPlan:
             if stage.updates < stage.updates_asked:
                 how = f"{stage.epochs} whole epochs" if stage.whole else "less than eight epochs"
                 told.append(f"{stage.name}: {stage.updates} of {stage.updates_asked} updates ({how})")
-            if stage.sampling:
-                told.append(f"{stage.name}: slices drawn patient-balanced, since its epochs do not fit")
         if self.left_out:
             count = len(self.patients)
             told.append(f"{count} of {count + self.left_out} patients train: its stages label all that train")
@@ -119,7 +116,7 @@ def planned_by(method: Any, plan: CellPlan) -> Any:
         if own.updates < own.updates_asked:
             # Judged once, in the end: judging after each small piece would take longer than the piece.
             changes["validate_every"] = own.epochs
-        for field in ("samples_per_epoch", "sampling", "warmup_updates"):
+        for field in ("samples_per_epoch", "warmup_updates"):
             if getattr(own, field) is not None:
                 changes[field] = getattr(own, field)
         return replace(training, recipe=replace(training.recipe, **changes))
@@ -142,8 +139,7 @@ def _scaled(stage: Stage, batch: int, asked: int, an_epoch: int, share: float) -
         return StagePlan(stage.name, stage.place.times, asked, epochs * an_epoch, epochs, warmup_updates=warmup)
     pieces = min(LEAST_EPOCHS, fits)
     each = fits // pieces
-    sampling = "patient_balanced" if recipe.sampling == "shuffle" else None
-    return StagePlan(stage.name, stage.place.times, asked, pieces * each, pieces, each * batch, sampling, warmup)
+    return StagePlan(stage.name, stage.place.times, asked, pieces * each, pieces, each * batch, warmup)
 
 
 def _updates_an_epoch(training: Any, batch: int, fold: Fold, surveyed: Mapping[str, CaseSurvey]) -> int:

@@ -66,7 +66,8 @@ def updates_an_epoch(method: DeepMethod, fold: Fold, surveyed: dict[str, CaseSur
     mine = [row for row in surveyed.values() if row.patient in set(fold.train)]
     slices = sum(row.labelled if recipe.slices == "any_label" else row.slices for row in mine)
     if recipe.samples_per_epoch:
-        slices = recipe.samples_per_epoch
+        drawn = recipe.samples_per_epoch
+        slices = min(slices, drawn) if recipe.sampling == "shuffle" else drawn
     whole = slices // recipe.batch
     return whole if recipe.drop_last and whole else -(-slices // recipe.batch)
 
