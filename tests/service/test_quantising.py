@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,16 @@ def case(number: int) -> Case:
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory) -> Path:
+def listener() -> Iterator[logging.Handler]:
+    """Whoever listens to NNCF listens to others with the same handler."""
+    handler, known = logging.Handler(), logging.getLogger("nncf")
+    known.addHandler(handler)
+    yield handler
+    known.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory, listener) -> Path:
     """A copy of the shipped model, quantised on one phantom and judged on another."""
     folder = tmp_path_factory.mktemp("int8") / "model"
     shutil.copytree(open_model().folder, folder)
@@ -106,3 +117,7 @@ def test_without_nncf_the_error_names_the_extra(fast, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtra, match=r"pip install hepar\[int8\]"):
         quantise(fast, [case(0)], [case(1)])
+
+
+def test_other_programs_log_handlers_are_left_as_they_are(shipped, listener):
+    assert listener.level == logging.NOTSET

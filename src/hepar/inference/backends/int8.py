@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,8 @@ def write_int8(onnx: Path, inputs: Sequence[NDArray[np.float32]], out: Path) -> 
         raise MissingExtra("quantising needs NNCF; `pip install hepar[int8]`") from error
     from openvino import Core, save_model
 
-    nncf.set_log_level(40)  # errors only: its progress bars are not ours
+    # Errors only: its progress bars are not ours. Its own function would quieten handlers, which others share.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     chosen = [inputs[k] for k in np.linspace(0, len(inputs) - 1, min(len(inputs), MOST_INPUTS)).astype(int)]
     network = nncf.quantize(
         Core().read_model(onnx),
