@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 JOBS ?= auto
 
-.PHONY: demo test study-smoke lint check format wheel clean
+.PHONY: demo test study-smoke docs lint check format wheel clean
 
 demo: $(VENV)/.base
 ifdef CT
@@ -26,22 +26,26 @@ study-smoke: $(VENV)/.dev
 	  --set epochs=20 --set batch=4 --set micro_batch=4
 	$(BIN)/hepar study paper study-smoke-out -o study-smoke-out/paper
 
+# The documentation as a site, without a warning; method pages are made from the cards.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 
 check: lint test
 
 format: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks docs
+	$(BIN)/ruff format src tests benchmarks docs
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --no-deps -w dist .
 
 clean:
-	rm -rf $(VENV) dist build demo-out study-smoke-out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build docs/_build docs/methods demo-out study-smoke-out .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m virtualenv $(VENV)
