@@ -12,6 +12,7 @@ import typer
 import hepar
 from hepar.cli_dicom import series
 from hepar.cli_engine import bench
+from hepar.cli_node import node
 from hepar.cli_study import study
 from hepar.errors import HeparError, MissingExtra
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(study, name="study")
+app.add_typer(node, name="node")
 app.command()(series)
 # Libraries that the base install lacks, and the extra that brings each.
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "train"}
