@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pydicom
@@ -107,6 +108,14 @@ def test_a_series_waits_for_what_the_archive_counts_and_goes_on_where_it_cannot_
     steps.receive(ct)
     assert steps.completed(lambda _: len(ct) + 1) == 0
     assert steps.completed(unreachable) == 1
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_audit_log_tells_uids_only_where_that_is_wanted(steps, ct, plain):
+    steps.settings = replace(steps.settings, retention=Retention(plain_uids=plain))
+    steps.receive(ct)
+    steps.completed()
+    assert (SMALL.uid in steps.audit.file.read_text()) is plain
 
 
 def test_small_series_are_kept_but_not_segmented(steps, ct):

@@ -1,7 +1,7 @@
 """The audit log: who sent what and what became of it, a JSON line an event, without patient data.
 
-Series are named by a keyed hash of their UIDs unless the settings ask for the
-UIDs themselves; nothing else of a header is ever in it.
+Series are named by a keyed hash of their UIDs; only where the settings ask for
+it a complete series is told with its UIDs. Nothing else of a header is in it.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Completion:
         self, settings: NodeSettings, inbox: Inbox, queue: JobQueue, audit: Audit, count: Count | None
     ) -> None:
         self._wanted = settings.completion
+        self._plain = settings.retention.plain_uids
         self._inbox = inbox
         self._queue = queue
         self._audit = audit
@@ -107,9 +108,9 @@ class Completion:
             "made": datetime.now().isoformat(),
         }
         job = self._queue.add(SEGMENT, facts)
-        self._audit.add(
-            "series complete", series=key, slices=count, announced=announced, caller=about.caller, job=job.id
-        )
+        told = {"slices": count, "announced": announced, "caller": about.caller, "job": job.id}
+        uids = {"study_uid": about.study, "series_uid": about.series} if self._plain else {}
+        self._audit.add("series complete", series=key, **told, **uids)
 
 
 def jobs_of(queue: JobQueue, key: str) -> list[Job]:

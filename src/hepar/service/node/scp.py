@@ -85,7 +85,7 @@ class Server:
         series: str | None = None
         try:
             one = instance_of(event, caller)
-            series = self._named(one)
+            series = self._inbox.key(one.study, one.series)
             self._inbox.store(one)
         except Refused as no:
             self._audit.add("slice refused", caller=caller, series=series, status=f"{no.status:04X}", why=str(no))
@@ -96,9 +96,6 @@ class Server:
             self._audit.add("slice refused", caller=caller, series=series, status="C000", why=type(bad).__name__)
             return _answer(NOT_UNDERSTOOD, "it cannot be read")
         return SUCCESS
-
-    def _named(self, one: Instance) -> str:
-        return one.series if self._settings.retention.plain_uids else self._inbox.key(one.study, one.series)
 
 
 def instance_of(event: Any, caller: str) -> Instance:
