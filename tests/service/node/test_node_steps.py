@@ -200,8 +200,11 @@ def test_what_a_kill_left_unfinished_is_swept_and_the_rest_stays(steps, ct):
     left = steps.places.received / steps.inbox.keys()[0] / "slices" / f"{folders.UNFINISHED}1"
     left.write_bytes(b"half")
     assert len(steps.inbox.received(steps.inbox.keys()[0]).names) == len(ct)
+    begun = steps.places.received / ("0" * 32) / "slices"
+    begun.mkdir(parents=True)
     steps.places.sweep()
     assert not left.exists()
+    assert not begun.exists()
     assert len(steps.inbox.received(steps.inbox.keys()[0]).names) == len(ct)
 
 

@@ -60,6 +60,10 @@ class Folders:
             _remove(left)
         for left in self.work.iterdir():
             _remove(left)
+        for series in self.received.iterdir():
+            # Begun, but killed before its first slice was there.
+            if not any(series.glob("slices/*")):
+                _remove(series)
 
 
 def opened(root: Path) -> Folders:

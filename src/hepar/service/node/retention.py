@@ -18,6 +18,8 @@ def sweep(kept: Retention, inbox: Inbox, outbox: Outbox, queue: JobQueue, audit:
     waiting = {entry.key for entry in outbox.entries()}
     for key in inbox.keys():  # noqa: SIM118 (a list, no dictionary)
         received = inbox.received(key)
+        if not received.names:  # its first slice is being written
+            continue
         jobs = jobs_of(queue, key)
         if time.time() - received.newest < kept.received_days * DAY or key in waiting:
             continue

@@ -115,9 +115,16 @@ def instance_of(event: Any, caller: str) -> Instance:
     return Instance(uids[0], uids[1], uids[2], patient, caller, event.encoded_dataset())
 
 
+class LazyContext(ssl.SSLContext):
+    """Shakes hands in the association's own thread: one that connects and says nothing must not hold up the others."""
+
+    def wrap_socket(self, *words: Any, **named: Any) -> ssl.SSLSocket:
+        return super().wrap_socket(*words, **{**named, "do_handshake_on_connect": False})
+
+
 def server_context(tls: Tls) -> ssl.SSLContext:
     """Raises OSError (ssl.SSLError is one) for files that are no certificate and key."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = LazyContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(tls.certificate, tls.key)
     if tls.authority:
