@@ -24,7 +24,7 @@ LADDER = (
     {"study", "doctor"},
     {"report"},
     {"service"},
-    {"cli", "cli_bench", "cli_study", "cli_reproduce", "cli_engine", "cli_dicom", "cli_node", "__main__"},
+    {"cli", "cli_bench", "cli_study", "cli_reproduce", "cli_engine", "cli_dicom", "cli_node", "cli_report", "__main__"},
 )
 RUNG = {room: height for height, rooms in enumerate(LADDER) for room in rooms}
 TRAINING_LIBRARIES = {"torch", "safetensors", "onnx", "onnxscript"}

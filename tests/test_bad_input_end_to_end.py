@@ -78,7 +78,7 @@ def test_an_honest_scan_passes(tmp_path, threshold_model, hepar_command, small_s
     write_volume(ct, tmp_path / "ct.nii.gz")
     finished = hepar_command("segment", tmp_path / "ct.nii.gz", "-o", tmp_path / "out", "--model", threshold_model)
     assert (finished.code, finished.err) == (0, "")
-    assert files_in(tmp_path / "out") == ["ct.html", "ct.json", "ct.nii.gz", "ct.png"]
+    assert files_in(tmp_path / "out") == ["ct.csv", "ct.html", "ct.json", "ct.nii.gz", "ct.png"]
     assert np.array_equal(read_labels(tmp_path / "out" / "ct.nii.gz").labels, truth.labels)
 
 

@@ -87,7 +87,7 @@ def test_segment_evaluate_and_report_work_without_torch(tmp_path, threshold_mode
     ended = python(MAIN_PATH, tmp_path / "ct.nii.gz", tmp_path / "label.nii.gz", threshold_model, tmp_path / "out")
     assert ended.returncode == 0, ended.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"ct.nii.gz", "ct.json", "ct.html", "ct.png", "scores", "fig2.png"}
+    assert names == {"ct.nii.gz", "ct.json", "ct.csv", "ct.html", "ct.png", "scores", "fig2.png"}
 
 
 def run_command(*words: object) -> subprocess.CompletedProcess[str]:

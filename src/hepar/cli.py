@@ -13,6 +13,7 @@ import hepar
 from hepar.cli_dicom import series
 from hepar.cli_engine import bench
 from hepar.cli_node import node
+from hepar.cli_report import report as report_command
 from hepar.cli_study import study
 from hepar.errors import HeparError, MissingExtra
 
@@ -114,6 +115,10 @@ def segment(
         str, typer.Option(help="i/N: every N-th scan from the i-th on; without, processes share.")
     ] = "1/1",
     retries: Annotated[int, typer.Option(help="How often a scan of a folder that failed is tried again.")] = 2,
+    seg: Annotated[
+        Literal["binary", "labelmap", "fractional", "none"],
+        typer.Option(help="DICOM SEG of a DICOM scan, with an SR; fractional adds tumour probabilities."),
+    ] = "binary",
 ) -> None:
     """Label liver (1) and tumours (2) on the exact grid of each scan."""
     from hepar.inference.engine import EngineOptions
@@ -134,6 +139,7 @@ def segment(
         couinaud_model,
         Shard.parse(shard),
         retries if ct.is_dir() else 0,
+        seg,
     )
     show_model(order.opened())
     with batch_listener() as listener:
@@ -333,6 +339,7 @@ def quantise(
     say(f"int8 weights are in '{model.name}'; Dice on {cost.cases} cases: {cost}")
 
 
+app.command("report")(report_command)
 app.command("bench")(bench)
 
 

@@ -110,9 +110,10 @@ def test_one_bad_case_never_stops_the_others(job, small_scan, tmp_path):
 
 
 def test_even_an_error_that_nobody_foresaw_stops_nothing(job, small_scan, tmp_path, monkeypatch):
-    def record(case, *_):
-        if case == "a":
+    def record(report, *_):
+        if report.case.file_name == "a":
             raise ZeroDivisionError("secret of a.nii.gz")
+        return ()
 
     monkeypatch.setattr(batch, "_record", record)
     outcomes = segment_batch(place(small_scan[0], tmp_path / "in", "a.nii.gz", "b.nii.gz"), job)
@@ -275,9 +276,15 @@ def test_nothing_of_the_patient_and_no_path_is_in_any_output_or_log(
     assert ended.code == 0, ended.err
     assert leaks(ended.out + ended.err + caplog.text, secrets) == set()
     results = {path.name: path for path in (tmp_path / "out").iterdir()}
-    assert results.keys() == {"scan.nii.gz", "scan.json", "scan.html", "scan.png"}
-    for path in results.values():
-        assert leaks(path.read_bytes().decode("latin-1"), secrets) == set()
+    files = {"scan.nii.gz", "scan.json", "scan.html", "scan.png", "scan.csv"}
+    assert results.keys() == files | {"scan_seg.dcm", "scan_sr.dcm"}
+    for name in files:
+        assert leaks(results[name].read_bytes().decode("latin-1"), secrets) == set()
+    # DICOM results belong to the patient's study and must say so, as every object in an archive.
+    for name in ("scan_seg.dcm", "scan_sr.dcm"):
+        header = pydicom.dcmread(results[name])
+        assert (header.PatientID, str(header.PatientName)) == ("MRN-4711-08", "Quisling^Leonora")
+        assert not leaks(results[name].read_bytes().decode("latin-1"), {"SecretComment", str(tmp_path)})
     assert np.array_equal(read_labels(results["scan.nii.gz"]).labels, truth.labels)
 
 

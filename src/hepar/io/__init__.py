@@ -28,9 +28,10 @@ from hepar.volume import LabelMap, Volume
 
 if TYPE_CHECKING:
     from hepar.io.series.diagnosis import Diagnosed
+    from hepar.io.series.reading import SeriesReading
     from hepar.io.stored import Stored
 
-__all__ = ["FORMATS", "Scan", "find_scans", "read", "read_labels", "read_numbers", "write", "write_volume"]
+__all__ = ["FORMATS", "DicomScan", "Scan", "find_scans", "read", "read_labels", "read_numbers", "write", "write_volume"]
 
 # Module of hepar.io: the suffixes it reads.
 FORMATS = {
@@ -51,6 +52,26 @@ class Scan:
     id: str
     read: Callable[[], Volume]
     name: str
+    dicom: DicomScan | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DicomScan:
+    """The series behind a scan, for results that go back onto its slices; `why` says how it was picked."""
+
+    series: Diagnosed
+    why: str
+
+    def reading(self) -> SeriesReading:
+        """The volume that the scan's `read` gives, with the way back to the slices."""
+        from hepar.io.series.reading import read_series
+
+        found = read_series(self.series)
+        notes = (self.why, *found.volume.notes) if self.why else found.volume.notes
+        return replace(found, volume=replace(found.volume, notes=notes))
+
+    def volume(self) -> Volume:
+        return self.reading().volume
 
 
 def read(path: str | Path) -> Volume:
@@ -195,21 +216,21 @@ def _series_scans(path: Path, every: bool) -> tuple[list[Scan], dict[str, int]]:
         picked = [(choice.series, str(choice) if choice.others else "") for choice in choices]
     root = (_stem(path) if path.is_file() else path.resolve().name) or "scan"
     if len(picked) == 1:
-        return [Scan(root, partial(_read_series, *picked[0]), picked[0][0].series.name)], found.passed
+        return [_series_scan(root, *picked[0])], found.passed
     numbers = [one.series.number for one, _ in picked]
     scans = []
     for place, (number, (one, why)) in enumerate(zip(numbers, picked, strict=True)):
         id = f"{root}_series{'' if number is None else number}"
         if number is None or numbers.count(number) > 1:
             id += f"_{numbers[: place + 1].count(number)}"
-        scans.append(Scan(id, partial(_read_series, one, why), one.series.name))
+        scans.append(_series_scan(id, one, why))
     return scans, found.passed
 
 
 def _zip_scans(path: Path, every: bool) -> list[Scan]:
     """Scans of a .zip beside others: one that fails when read where the .zip cannot be opened."""
     try:
-        return [Scan(scan.id, scan.read, f"{path.name}: {scan.name}") for scan in _series_scans(path, every)[0]]
+        return [replace(scan, name=f"{path.name}: {scan.name}") for scan in _series_scans(path, every)[0]]
     except BadInput as error:
         return [Scan(_stem(path), partial(_refuse, str(error)), path.name)]
 
@@ -218,11 +239,9 @@ def _refuse(message: str) -> NoReturn:
     raise BadInput(message)
 
 
-def _read_series(one: Diagnosed, why: str) -> Volume:
-    from hepar.io.series.reading import read_series
-
-    volume = read_series(one).volume
-    return replace(volume, notes=(why, *volume.notes)) if why else volume
+def _series_scan(id: str, one: Diagnosed, why: str) -> Scan:
+    dicom = DicomScan(one, why)
+    return Scan(id, dicom.volume, one.series.name, dicom)
 
 
 def _with_unique_ids(scans: list[Scan]) -> list[Scan]:
@@ -231,7 +250,7 @@ def _with_unique_ids(scans: list[Scan]) -> list[Scan]:
         id, again = scan.id, 2
         while id in unique:
             id, again = f"{scan.id}_{again}", again + 1
-        unique[id] = Scan(id, scan.read, scan.name)
+        unique[id] = replace(scan, id=id)
     return list(unique.values())
 
 

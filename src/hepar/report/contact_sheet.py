@@ -46,7 +46,7 @@ def key_slices(ct: Volume, labels: LabelMap, truth: LabelMap | None = None) -> l
     """Five axial slices, from head to feet, and a coronal one, each with the reason why it was chosen."""
     seen = labels.axial()
     reference = seen if truth is None or seen.liver.any() else truth.axial()
-    crop, coronal_crop = _body_crops_mm(ct.axial())
+    crop, coronal_crop = body_crops_mm(ct.axial())
     chosen = _axial_choice(reference)
     axial = [(Slice("axial", z, crop), why) for z, why in sorted(chosen.items(), reverse=True)]
     y, why = _coronal_choice(reference)
@@ -95,7 +95,7 @@ def _coronal_choice(labels: LabelMap) -> tuple[int, str]:
     return labels.labels.shape[1] // 2, "coronal, middle of the scan"
 
 
-def _body_crops_mm(
+def body_crops_mm(
     ct: Volume,
 ) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float]]:
     """(left, top, right, bottom) around the patient, for axial and for coronal pictures."""

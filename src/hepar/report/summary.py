@@ -1,18 +1,14 @@
-"""One case on one self-contained HTML page: pictures, volumes, tumours, scores, provenance.
+"""What a report is made of: one case's scan, labels, model and provenance, and its numbers as plain values.
 
-The page needs no network, no scripts and no other file. It shows the input
-file's name only, never its folder.
+Nothing here shows more of the input than its file's name, never its folder.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,13 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import hepar
-from hepar.files import write_text
-from hepar.metrics.couinaud import LESION_RULE
+from hepar.io.series.phase import PhaseGuess
 from hepar.report.contact_sheet import contact_sheet
 from hepar.report.measure import (
-    COMPONENT_RULE,
-    CONFIDENCE_RULE,
-    DIAMETER_RULE,
     TumourRow,
     measurements_of,
     tumour_table,
@@ -35,7 +27,6 @@ from hepar.report.measure import (
 from hepar.report.segments import SegmentReport, segments_json
 from hepar.volume import LabelMap, Volume
 
-MOST_TUMOURS = 20
 EVIDENCE = {
     "real": "Real CT of one patient. One case shows how the software works; it measures no accuracy.",
     "unknown": "As given: where this scan comes from was not checked. One case measures no accuracy.",
@@ -60,11 +51,14 @@ Scores = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What made the labels: name, licence of the weights, one line on the training data."""
+    """What made the labels: name, licence of the weights, one line on the training data, and the rest of its card."""
 
     name: str
     licence: str
     trained_on: str
+    description: str = ""
+    limits: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +69,7 @@ class SummaryInput:
     with `empty_rule` beside it. `settings` and `seconds` (stage to time) are
     shown as given. `file_name` is cut down to its last part.
     `tumour_probability` (255ths, on the labels' grid) gives each tumour its confidence,
-    `segments` its Couinaud segments.
+    `segments` its Couinaud segments. `phase` is what the DICOM header says of contrast, None without a header.
     """
 
     ct: Volume
@@ -90,6 +84,7 @@ class SummaryInput:
     seconds: Mapping[str, float] = field(default_factory=dict)
     tumour_probability: NDArray[np.uint8] | None = None
     segments: SegmentReport | None = None
+    phase: PhaseGuess | None = None
 
     @cached_property
     def picture(self) -> Image.Image:
@@ -101,28 +96,12 @@ class SummaryInput:
         return tumour_table(self.ct, self.labels, probability=self.tumour_probability)
 
 
-def summary_page(case: SummaryInput) -> str:
-    """The page as HTML. Raises GeometryMismatch when the labels do not lie on the scan's grid."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("hepar.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("summary.html").render(**_facts(case))
-
-
-def write_summary(case: SummaryInput, path: Path) -> None:
-    """Write the page whole or not at all. Raises OutputError when it cannot be written."""
-    write_text(path, summary_page(case))
-
-
 def summary_json(case: SummaryInput) -> dict[str, Any]:
     """The page's numbers, with every tumour, as plain values for `hepar.files.write_json`."""
     return {
         "hepar": hepar.__version__,
         "disclaimer": hepar.DISCLAIMER,
-        "file": _name_only(case.file_name),
+        "file": name_only(case.file_name),
         "evidence": case.evidence,
         "model": {"name": case.model.name, "licence": case.model.licence, "trained_on": case.model.trained_on},
         **measurements_of(volumes(case.labels), case.tumours),
@@ -134,57 +113,19 @@ def summary_json(case: SummaryInput) -> dict[str, Any]:
     }
 
 
-def _facts(case: SummaryInput) -> dict[str, Any]:
-    columns, rows = _score_table(case.scores or {})
-    has_confidence = case.tumour_probability is not None
-    return {
-        "disclaimer": hepar.DISCLAIMER,
-        "version": hepar.__version__,
-        "file_name": _name_only(case.file_name),
-        "evidence": case.evidence,
-        "evidence_text": EVIDENCE[case.evidence],
-        "picture": _as_data_url(case.picture),
-        "has_truth": case.truth is not None,
-        "volumes": volumes(case.labels),
-        "reference": None if case.truth is None else volumes(case.truth),
-        "tumours": case.tumours[:MOST_TUMOURS],
-        "slice_total": case.ct.axial().geometry.shape[0],
-        "tumour_count": len(case.tumours),
-        "has_confidence": has_confidence,
-        "tumour_rules": (COMPONENT_RULE, DIAMETER_RULE) + ((CONFIDENCE_RULE,) if has_confidence else ()),
-        "segments": case.segments,
-        "lesion_segments": case.segments.lesion_names() if case.segments else {},
-        "segment_rule": LESION_RULE,
-        "score_columns": columns,
-        "score_rows": rows,
-        "empty_rule": case.empty_rule,
-        "model": case.model,
-        "grid": str(case.ct.geometry),
-        "notes": case.ct.notes,
-        "settings": case.settings,
-        "seconds": case.seconds,
-    }
-
-
-def _score_table(scores: Scores) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+def score_table(scores: Scores) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
     """Column titles, and per structure its values in that order."""
     metrics = [m for m in _SCORE_NAMES if any(m in row for row in scores.values())]
     rows = [(_STRUCTURES.get(name, name), [row.get(m) for m in metrics]) for name, row in scores.items()]
     return [_SCORE_NAMES[m] for m in metrics], rows
 
 
-def _number(value: float | None, digits: int = 1) -> str:
+def number(value: float | None, digits: int = 1) -> str:
     if value is None or math.isnan(value):
         return "not defined"
     return f"{value:.{digits}f}".replace("-", "\u2212")
 
 
-def _name_only(name: str) -> str:
+def name_only(name: str) -> str:
     """The last part of a path written for any system."""
     return name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-
-
-def _as_data_url(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

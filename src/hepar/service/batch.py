@@ -9,22 +9,36 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from hepar.errors import BadInput, BadModel, HeparError, SomeCasesFailed
-from hepar.files import replace_whole, require_writable, write_json
+from hepar.files import require_writable, write_json
 from hepar.inference import Finding, Model, SlabSegmenter, load_segmenter
 from hepar.inference.couinaud import CouinaudSegmenter, SegmentFinding, gives_segments, load_couinaud
 from hepar.inference.engine import EngineOptions
 from hepar.io import Scan, find_scans, write
 from hepar.io.nifti import write_voxels
 from hepar.metrics import EMPTY_RULE, evaluate
+from hepar.report.liver.assessment import LiverReport, liver_report
+from hepar.report.liver.tables import report_json
 from hepar.report.measure import volumes
 from hepar.report.segments import segment_report
-from hepar.report.summary import ModelFacts, SummaryInput, summary_json, write_summary
+from hepar.report.summary import ModelFacts, SummaryInput
+from hepar.service.case_results import (
+    PROBABILITY,
+    SEG,
+    SR,
+    DicomOrder,
+    Origin,
+    SegKind,
+    maker_of,
+    write_dicom,
+    write_pages,
+)
 from hepar.volume import LabelMap, Volume
 
 log = logging.getLogger("hepar")
@@ -58,7 +72,10 @@ class Listener:
 
 @dataclass(frozen=True)
 class Job:
-    """Where a batch's results go, and what makes them; `couinaud` is the model of segments, where they are wanted."""
+    """Where a batch's results go, and what makes them; `couinaud` is the model of segments, where they are wanted.
+
+    `seg` is how results of DICOM scans are written as DICOM, which a single label file is not.
+    """
 
     out: Path
     model: Model
@@ -66,6 +83,7 @@ class Job:
     reports: bool = True
     listener: Listener = field(default_factory=Listener)
     couinaud: Model | None = None
+    seg: SegKind = "binary"
 
     @property
     def single_file(self) -> bool:
@@ -94,8 +112,8 @@ def segment_batch(source: Path, job: Job) -> list[Outcome]:
     """Segment every scan that `source` holds.
 
     An output folder receives `ID.nii.gz`, `ID.json` and with `reports` also
-    `ID.html` and `ID.png` for each scan, with a model of segments
-    `ID_couinaud.nii.gz`. A case is skipped when its `ID.json`
+    `ID.html`, `ID.csv` and `ID.png` for each scan, with a model of segments
+    `ID_couinaud.nii.gz`, of a DICOM scan `ID_seg.dcm` and `ID_sr.dcm`. A case is skipped when its `ID.json`
     names the same model and the same voxels, and its other files are there.
 
     Raises BadInput when `source` holds no scan, several for one label file, or
@@ -139,20 +157,20 @@ def require_success(outcomes: Sequence[Outcome]) -> None:
         raise SomeCasesFailed(f"{len(failed)} of {len(outcomes)} cases failed, see above; the others are done")
 
 
-def write_pages(case: SummaryInput, folder: Path, name: str) -> None:
-    """Pictures and page of one case."""
-    with replace_whole(folder / f"{name}.png") as temporary:
-        case.picture.save(temporary, format="PNG")
-    write_summary(case, folder / f"{name}.html")
-
-
 def summary_of(ct: Volume, found: LabelMap, model: Model, truth: LabelMap | None = None) -> SummaryInput:
     """What the report shows of one segmented scan; scores where the truth is known."""
     scores = None if truth is None else evaluate(truth, found)
     return SummaryInput(
         ct=ct,
         labels=found,
-        model=ModelFacts(model.id, model.card.licence, model.card.trained_on),
+        model=ModelFacts(
+            model.id,
+            model.card.licence,
+            model.card.trained_on,
+            model.card.description,
+            model.card.limits,
+            model.card.figures,
+        ),
         file_name="",
         truth=truth,
         scores=None if scores is None else {k: asdict(v) for k, v in scores.structures.items()},
@@ -172,7 +190,7 @@ def _require_inputs_untouched(source: Path, scans: Sequence[Scan], job: Job) -> 
     inputs = [source] if source.is_file() else [path for path in source.iterdir() if path.is_file()]
     # By file rather than by name: links, and systems that take CT.nii.gz and ct.nii.gz for one.
     files = {(found.st_dev, found.st_ino) for found in (path.stat() for path in inputs)}
-    ends = () if job.single_file else (".json", ".html", ".png")
+    ends = () if job.single_file else (".json", ".html", ".png", ".csv", SEG, SR, PROBABILITY)
     for scan in scans:
         labels = (job.labels_of(scan.id), *([job.segments_of(scan.id)] if job.couinaud else []))
         for target in (*labels, *(job.out / f"{scan.id}{end}" for end in ends)):
@@ -204,9 +222,10 @@ def segment_one(scan: Scan, job: Job, engines: Engines) -> Outcome:
     """Segment and write one scan, or pass it over where that was done; raises nothing, the outcome tells."""
     started = time.monotonic()
     try:
-        ct = scan.read()
+        origin = Origin(scan.dicom, scan.dicom.reading()) if scan.dicom else None
+        ct = origin.reading.volume if origin else scan.read()
         read_s = time.monotonic() - started
-        voxels = _fingerprint(ct)
+        voxels, notes = _fingerprint(ct), ct.notes
         if not job.single_file and _finished(scan.id, voxels, job, engines.liver.engine):
             return Outcome(scan.id, "skipped", "already segmented by this model")
         found = engines.liver.find(ct, job.listener.slices)
@@ -223,7 +242,8 @@ def segment_one(scan: Scan, job: Job, engines: Engines) -> Outcome:
         if not job.single_file:
             facts = {"voxels": voxels, "labels": label_fingerprint(found.labels), "seconds": seconds}
             facts["engine"] = engines.liver.engine
-            _record(scan.id, ct, (found, placed), job, facts)
+            summary = _summary(scan.id, (ct, origin), (found, placed), job, facts)
+            notes += _record(liver_report(summary), (found, origin), job, facts)
     except HeparError as error:
         return Outcome(scan.id, "failed", str(error), error)
     except Exception as error:  # whatever one case provokes, the others must go on
@@ -232,29 +252,47 @@ def segment_one(scan: Scan, job: Job, engines: Engines) -> Outcome:
         return Outcome(scan.id, "failed", message, HeparError(message))
     measured = volumes(found.labels)
     seconds_all = time.monotonic() - started
-    return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all, ct.notes)
+    return Outcome(scan.id, "segmented", "", None, measured.liver_ml, measured.tumour_ml, seconds_all, notes)
 
 
-def _record(
-    case: str, ct: Volume, results: tuple[Finding, SegmentFinding | None], job: Job, facts: dict[str, Any]
-) -> None:
-    """Pictures and page where wanted, then the JSON."""
+def _summary(
+    case: str,
+    read: tuple[Volume, Origin | None],
+    results: tuple[Finding, SegmentFinding | None],
+    job: Job,
+    facts: dict[str, Any],
+) -> SummaryInput:
     found, placed = results
+    ct, origin = read
     segments = None
     if placed and job.couinaud:
         segments = segment_report(found.labels, placed.segments, job.couinaud.id, placed.notes)
     plain = summary_of(ct, found.labels, job.model)
-    summary = replace(
+    return replace(
         plain,
         settings={**plain.settings, "engine": facts["engine"]},
         file_name=case,
         seconds=facts["seconds"],
         tumour_probability=found.tumour_probability,
         segments=segments,
+        phase=origin.phase if origin else None,
     )
+
+
+def _record(
+    report: LiverReport, results: tuple[Finding, Origin | None], job: Job, facts: dict[str, Any]
+) -> tuple[str, ...]:
+    """DICOM where the scan was DICOM, pictures and page where wanted, then the JSON; notes on what was written."""
+    found, origin = results
+    case = report.case.file_name
+    if origin:
+        order = DicomOrder(job.out, case, job.seg, maker_of(job.model, datetime.now()))
+        report = replace(report, notes=write_dicom(report, found, origin, order))
     if job.reports:
-        write_pages(summary, job.out, case)
-    write_json(_facts_of(case, job), summary_json(summary) | facts)
+        write_pages(report, job.out, case, facts)
+    else:
+        write_json(_facts_of(case, job), report_json(report) | facts)
+    return report.notes
 
 
 def _fingerprint(ct: Volume) -> str:
@@ -279,7 +317,7 @@ def _facts_of(case: str, job: Job) -> Path:
 def _finished(case: str, voxels: str, job: Job, engine: str) -> bool:
     """True when this model's results for these voxels are complete, in the same precision."""
     wanted = [job.labels_of(case)] + ([job.segments_of(case)] if job.couinaud else [])
-    wanted += [job.out / f"{case}{end}" for end in (".html", ".png") if job.reports]
+    wanted += [job.out / f"{case}{end}" for end in (".html", ".png", ".csv") if job.reports]
     if not all(path.is_file() for path in wanted):
         return False
     try:

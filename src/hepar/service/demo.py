@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hepar.files import write_json
 from hepar.inference import Model, load_segmenter
 from hepar.io import write, write_volume
-from hepar.report.summary import SummaryInput, summary_json
-from hepar.service.batch import summary_of, write_pages
+from hepar.report.liver.assessment import liver_report
+from hepar.report.summary import SummaryInput
+from hepar.service.batch import summary_of
+from hepar.service.case_results import write_pages
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ def phantom_demo(out: Path, model: Model) -> DemoResult:
         seconds=seconds,
         tumour_probability=finding.tumour_probability,
     )
-    write_pages(summary, out, "phantom")
-    write_json(out / "phantom.json", summary_json(summary))
+    write_pages(liver_report(summary), out, "phantom")
     names = (
         "phantom_ct.nii.gz",
         "phantom_label.nii.gz",
         "phantom.nii.gz",
         "phantom.png",
         "phantom.html",
+        "phantom.csv",
         "phantom.json",
     )
     return DemoResult(summary, tuple(out / name for name in names))

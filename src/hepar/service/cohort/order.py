@@ -13,6 +13,7 @@ from hepar.inference import Model, open_model
 from hepar.inference.couinaud import open_couinaud
 from hepar.inference.engine import EngineOptions
 from hepar.service.batch import Job, Listener
+from hepar.service.case_results import SegKind
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class CohortOrder:
     couinaud_model: Path | None = None
     shard: Shard = field(default_factory=Shard)
     retries: int = 2
+    seg: SegKind = "binary"
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -70,4 +72,4 @@ class CohortOrder:
     def job(self, listener: Listener | None = None) -> Job:
         """Opens the models. Raises BadModel, BadInput."""
         segments = open_couinaud(self.couinaud_model) if self.couinaud or self.couinaud_model else None
-        return Job(self.out, self.opened(), self.engine, self.reports, listener or Listener(), segments)
+        return Job(self.out, self.opened(), self.engine, self.reports, listener or Listener(), segments, self.seg)
