@@ -45,6 +45,8 @@ def test_every_command_on_a_page_is_one_that_hepar_takes(page, line):
     context = command.make_context("hepar", list(words), resilient_parsing=False)
     while hasattr(command, "resolve_command"):
         rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            return
         assert rest, f"'{line}' names no command"
         name, found, rest = command.resolve_command(context, rest)
         assert found is not None
