@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -91,18 +92,29 @@ def show_demo(result: DemoResult) -> None:
 
 
 @contextmanager
-def training_listener() -> Iterator[TrainingListener]:
-    """Shows a bar per epoch with loss and time left, and a line for each finished epoch."""
+def training_listener(seconds_between: float = 60.0) -> Iterator[TrainingListener]:
+    """Shows a bar per epoch with loss and time left, and a line for each finished epoch.
+
+    Outside a terminal there is no bar, so a line says every `seconds_between` how far the epoch is.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading slices", total=1.0, facts="")
+        last = time.monotonic()
+        if not console.is_terminal:
+            console.print("reading slices")
 
         def listen(tick: Tick) -> None:
             minutes = tick.seconds_left / 60
             facts = f"loss {tick.loss:.4f}, {minutes:.1f} min left"
             bar.update(task, description=f"epoch {tick.epoch + 1} of {tick.epochs}", facts=facts)
             bar.update(task, completed=tick.share_of_epoch)
+            nonlocal last
+            if not tick.ended and not console.is_terminal and time.monotonic() - last >= seconds_between:
+                last = time.monotonic()
+                console.print(f"epoch {tick.epoch + 1} of {tick.epochs}, {tick.share_of_epoch:.0%}: {facts}")
             if tick.ended:
+                last = time.monotonic()
                 found = "".join(f", {name} {value:.3f}" for name, value in tick.validation.items())
                 bar.console.print(f"epoch {tick.epoch + 1}: {facts}{found}")
 
