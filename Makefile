@@ -31,15 +31,15 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs fuzz
+	$(BIN)/ruff format --check src tests benchmarks docs fuzz
 	$(BIN)/mypy
 
 check: lint test
 
 format: $(VENV)/.dev
-	$(BIN)/ruff check --fix src tests benchmarks docs
-	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs fuzz
+	$(BIN)/ruff format src tests benchmarks docs fuzz
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --no-deps -w dist .

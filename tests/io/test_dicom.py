@@ -307,6 +307,16 @@ def test_a_broken_zip_and_an_empty_zip_are_named(tmp_path, series):
         read(tmp_path / "empty.zip")
 
 
+def test_a_zip_with_a_name_that_is_no_text_is_refused(tmp_path):
+    """Found by fuzzing: the name beside the data is decoded after the list of names was."""
+    with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+        archive.writestr("I\u00e4", b"slice")
+    data = (tmp_path / "scan.zip").read_bytes()
+    (tmp_path / "scan.zip").write_bytes(data.replace("\u00e4".encode(), b"\xe4\x20", 1))
+    with pytest.raises(BadInput, match=r"'scan.zip' is no .zip that can be read \(UnicodeDecodeError"):
+        read(tmp_path / "scan.zip")
+
+
 def test_reading_leaves_no_temporary_files(tmp_path, series, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
     (tmp_path / "temp").mkdir()

@@ -130,12 +130,22 @@ def test_missing_voxels_are_named(tmp_path, suffix):
         read(path)
 
 
+def test_fewer_axes_than_sizes_are_refused(tmp_path):
+    """Found by fuzzing: ITK reads such a file as a picture."""
+    path = tmp_path / "ct.mha"
+    head = b"ObjectType = Image\nNDims = 2\nDimSize = 6 5 4\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    path.write_bytes(head + bytes(6 * 5 * 4 * 2))
+    with pytest.raises(BadInput, match=r"'ct\.mha' contradicts itself: a grid of 6 x 5 was read"):
+        read(path)
+
+
 TRICKS = [
     ("mhd", "ElementDataFile = ct.raw", "elementdatafile = ct.raw\nElementDataFile = /etc/passwd", "plain MetaImage"),
     ("mhd", "NDims = 3", "NDims = 3\nComment = " + "a" * 600, "plain MetaImage"),
     ("mhd", "DimSize = 6 10 10", "DimSize = 6 10 10\nDimSize = 1 1 1", "dimsize is given twice"),
     ("mhd", "ElementDataFile = ct.raw", "", "plain MetaImage"),
     ("mhd", "MET_SHORT", "MET_MATRIX", "MET_MATRIX"),
+    # Found by fuzzing: fewer axes than sizes.
     ("mhd", "DimSize = 6 10 10", "DimSize = 30000 30000 30000", "30000 x 30000 x 30000"),
     ("mhd", "DimSize = 6 10 10", "DimSize = 600 10 10", "120,000 bytes.*truncated"),
     ("mhd", "ElementSpacing = 1 1 1", "ElementSpacing = 1 1 0", "spacing of .*above 0"),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hepar.cases import Case
 from hepar.datasets.layout import Entry, by_numbers, cases_of, ircad_patient, number_of
 from hepar.errors import BadInput
-from hepar.io.stored import Stored
+from hepar.io.stored import ZIP_ERRORS, Stored
 from hepar.volume import LIVER, TUMOUR
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _masks(masks: Path | None) -> Iterator[tuple[str, str, NDArray[Any]]]:
                     continue
                 with archive.open(member) as packed:
                     yield place.parent.name, place.name, _pixels(packed, place.name)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise BadInput(f"'{masks.name}' is no .zip that can be read ({type(error).__name__}); copy it again") from error
 
 

@@ -26,10 +26,13 @@ def read_stored(path: Path) -> Stored:
     for a detached header that names voxels outside its own folder.
     """
     try:
-        require_honest_header(path)
+        size = require_honest_header(path)
     except OSError as error:
         raise BadInput(f"'{path.name}' cannot be read: {error.strerror}; check the file and its rights") from error
     image = read_image(path)
+    if image.GetSize() != size:
+        read = " x ".join(map(str, image.GetSize()))
+        raise BadInput(f"'{path.name}' contradicts itself: a grid of {read} was read; convert the scan again")
     while image.GetDimension() > 3:  # require_honest_header saw that the last axis has one entry
         image = image[..., 0]
     import SimpleITK

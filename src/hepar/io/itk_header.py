@@ -52,10 +52,12 @@ class Claim:
     packed_bytes: int = 0
 
 
-def require_honest_header(path: Path) -> None:
-    """Raises BadInput unless the header describes one 3D grid whose voxels lie here and fit.
+def require_honest_header(path: Path) -> tuple[int, ...]:
+    """The grid's size as the header has it, x first; axes beyond the third have one entry.
 
-    "Here" is the same file or a file of the same folder, given by bare name.
+    Raises BadInput unless the header describes one 3D grid whose voxels lie
+    here and fit. "Here" is the same file or a file of the same folder, given by
+    bare name.
     """
     with path.open("rb") as file:
         head = file.read(MOST_HEADER_BYTES)
@@ -71,6 +73,7 @@ def require_honest_header(path: Path) -> None:
             f"'{path.name}' should have {claim.packed_bytes:,} bytes of compressed voxels, but there are {held:,}: "
             "truncated. Copy it again"
         )
+    return claim.shape
 
 
 def _require_3d(shape: tuple[int, ...], name: str) -> None:

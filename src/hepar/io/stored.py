@@ -6,7 +6,11 @@ decided here, once for all formats.
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +26,18 @@ from hepar.volume import TUMOUR, LabelMap, Volume
 MOST_VOXELS = 4_000_000_000
 # Deflate cannot shrink further: 258 bytes from 2 bits (RFC 1951).
 MOST_DEFLATE = 1032
+# What Python's zipfile raises for a damaged or encrypted archive, the decompressors' own errors among it.
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    UnicodeDecodeError,
+    OverflowError,
+)
 # A CT windowed to 8 bits has about 200 grey values; label maps rarely have more than this many labels.
 MOST_LABELS = 32
 # Micro-CT begins below, and no scanner spaces its slices further: a header outside names another unit.

@@ -11,7 +11,6 @@ import os
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import BinaryIO, cast
 
 from hepar.errors import BadInput
 from hepar.io import FORMATS
-from hepar.io.stored import MOST_DEFLATE, Stored
+from hepar.io.stored import MOST_DEFLATE, ZIP_ERRORS, Stored
 
 GZIP_MAGIC = b"\x1f\x8b"
 # TotalSegmentator's data set: CASE/segmentations/liver.nii.gz.
@@ -34,7 +33,6 @@ MOST_BYTES = 8 << 30
 MOST_TEXT = 1 << 22
 # Of each file, its beginning, middle and end go into the fingerprint.
 SAMPLED_BYTES = 1 << 20
-PACKED_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -176,7 +174,7 @@ def member_errors(entry: Entry) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise BadInput(f"'{entry.root.name}' cannot be read ({error.strerror}); check its rights") from error
-    except (*PACKED_ERRORS, OSError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise BadInput(
             f"'{entry.name}' in '{entry.root.name}' cannot be unpacked ({type(error).__name__}): damaged or of a rare "
             "kind. Pack the .zip again"
@@ -230,7 +228,7 @@ def _in_zip(root: Path) -> Iterator[Entry]:
             members = [member for member in archive.infolist() if not member.is_dir()]
     except PermissionError:
         raise
-    except (*PACKED_ERRORS, OSError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise BadInput(
             f"'{root.name}' is no .zip that can be read ({type(error).__name__}); pack it again or pass the folder"
         ) from error

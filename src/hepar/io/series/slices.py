@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepar.errors import BadInput
+from hepar.io.stored import ZIP_ERRORS
 
 # Slices of one series agree in their direction far better; a scout does not.
 SAME_DIRECTION = 1e-3
@@ -143,7 +143,7 @@ def unzipped(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except PermissionError as error:
         raise BadInput(f"'{path.name}' cannot be read ({error.strerror}); check its rights") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except (*ZIP_ERRORS, OSError) as error:
         raise BadInput(
             f"'{path.name}' is no .zip that can be read ({type(error).__name__}: damaged or encrypted); pack it again"
         ) from error
