@@ -317,6 +317,15 @@ def test_a_zip_with_a_name_that_is_no_text_is_refused(tmp_path):
         read(tmp_path / "scan.zip")
 
 
+def test_a_member_without_a_name_is_passed_over(tmp_path, series):
+    """Found by fuzzing: zipfile itself stumbles over one."""
+    series.write(tmp_path / "scan")
+    zipped(tmp_path / "scan", tmp_path / "scan.zip")
+    with zipfile.ZipFile(tmp_path / "scan.zip", "a") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"x")
+    assert read(tmp_path / "scan.zip").geometry.same_grid(read(tmp_path / "scan").geometry)
+
+
 def test_reading_leaves_no_temporary_files(tmp_path, series, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
     (tmp_path / "temp").mkdir()

@@ -121,7 +121,12 @@ def _masks(masks: Path | None) -> Iterator[tuple[str, str, NDArray[Any]]]:
         with zipfile.ZipFile(masks) as archive:
             for member in archive.infolist():
                 place = PurePosixPath(member.filename)
-                if member.is_dir() or not _wanted(place.parent.name) or member.file_size > MOST_MASK_BYTES:
+                if (
+                    not member.filename
+                    or member.is_dir()
+                    or not _wanted(place.parent.name)
+                    or member.file_size > MOST_MASK_BYTES
+                ):
                     continue
                 with archive.open(member) as packed:
                     yield place.parent.name, place.name, _pixels(packed, place.name)  # type: ignore[arg-type]

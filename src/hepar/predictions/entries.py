@@ -225,7 +225,7 @@ def _in_folder(root: Path) -> Iterator[Entry]:
 def _in_zip(root: Path) -> Iterator[Entry]:
     try:
         with zipfile.ZipFile(root) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            members = [member for member in archive.infolist() if member.filename and not member.is_dir()]
     except PermissionError:
         raise
     except (*ZIP_ERRORS, OSError) as error:

@@ -78,7 +78,8 @@ def _in_folder(root: Path) -> Iterator[Slice | Lost | Passed]:
 
 def _in_zip(path: Path) -> Iterator[Slice | Lost | Passed]:
     with unzipped(path) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir()]
+        # A member without a name makes zipfile stumble; nothing can be said of it.
+        members = [m for m in archive.infolist() if m.filename and not m.is_dir()]
         _require_harmless(members, path)
         for member in sorted(members, key=lambda m: m.filename):
             with archive.open(member) as file:
