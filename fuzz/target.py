@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import atheris
@@ -35,6 +37,9 @@ def prepared(name: str, folder: Path) -> tuple[Path, Callable[[Path], object]]:
     from hepar.inference import open_model
     from hepar.service.node.settings import read_settings
 
+    # Readers are imported on first use; what is imported later is not watched.
+    for module in pkgutil.walk_packages(io.__path__, "hepar.io."):
+        import_module(module.name)
     path = folder / FILES[name]
     path.parent.mkdir(parents=True, exist_ok=True)
     if name == "dicom":
