@@ -65,3 +65,9 @@ def test_a_page_that_was_corrected_differs_from_the_first(given, small_scan, hep
         hepar_command("report", given / "ct.nii.gz", given / f"{name}.nii.gz", "-o", given / "out")
     facts = [json.loads((given / "out" / f"{n}.json").read_text(encoding="utf-8")) for n in ("corrected", "none")]
     assert len(facts[0]["tumours"]) == 1 and facts[1]["tumours"] == []
+
+
+def test_a_file_instead_of_a_folder_is_refused(given, hepar_command):
+    ended = hepar_command("report", given / "ct.nii.gz", given / "corrected.nii.gz", "-o", given / "page.html")
+    assert ended.code == 2 and "'page.html' looks like a file" in ended.err
+    assert not (given / "page.html").exists()

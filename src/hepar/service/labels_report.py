@@ -26,6 +26,8 @@ def report_labels(source: Path, labels: Path, out: Path, truth: Path | None = No
     Raises BadInput where `source` holds no scan or several, or nothing can be
     read, GeometryMismatch for labels of another grid, OutputError.
     """
+    if out.suffix.lower() == ".html":
+        raise BadInput(f"'{out.name}' looks like a file; -o is the folder that page, picture, CSV and JSON go to")
     scans = find_scans(source)
     if len(scans) != 1:
         raise BadInput(f"'{source.name}' holds {len(scans)} scans; a report is of one, name it")
