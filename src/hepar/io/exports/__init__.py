@@ -5,7 +5,8 @@
     write_seg(marked, source, maker, path)               # seg: DICOM SEG
     write_sr(findings, seg, source, maker, path)         # sr: TID 1500
     write_rtstruct(marked, source, maker, path)          # rtstruct: contours
-    write_mesh(surface, path)                            # mesh: STL, PLY
+    write_mesh([surface_of(mask, grid, name)], path)     # mesh, mesh_files: STL, PLY, GLB
+    write_captures(hu, marked, source, maker, folder)    # capture: key slices as Secondary Capture
 
 What does not come back as it was written raises OutputError, and no file is left.
 """
